@@ -1,0 +1,187 @@
+"""The settings an administrator writes, validated once and shared by hub and service.
+
+`elastic_spawner.configure(c, settings)` takes them as a plain mapping (with Zero to JupyterHub:
+`custom.elastic` in the values); the service gets the validated model back as JSON through the
+environment variable `ELASTIC_SETTINGS`. Unknown keys are errors, so that a typo is told at
+start-up and not by its absence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+ENVIRONMENT_VARIABLE = "ELASTIC_SETTINGS"
+
+# A DNS label, as Kubernetes asks of namespaces and Services.
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+
+class SettingsError(ValueError):
+    """Settings that can't be used; the message names each field, its value and what is allowed."""
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=_camel, populate_by_name=True
+    )
+
+
+class GatewaySettings(_Section):
+    """The Jupyter Enterprise Gateway that notebooks talk to."""
+
+    mode: Literal["shared"] = Field(
+        "shared", description="One gateway for everybody. (Gateways per user are not there yet.)"
+    )
+    name: DnsLabel = Field(
+        "elastic-gateway", description="Name of the shared JupyterGateway and of its Service."
+    )
+    image: str = Field(
+        min_length=1, description="Image of the gateway, as built from images/gateway."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+    resources: dict[str, Any] = Field(
+        default_factory=dict, description="Kubernetes resources (requests, limits) of the gateway."
+    )
+    cull_idle_timeout: int | None = Field(
+        None,
+        description="Seconds after which an idle kernel of this gateway ends; 0 or less: never. "
+        "Unset: culling.idleTimeout.",
+    )
+    kernels: list[str] = Field(
+        default_factory=list, description="Names of the JupyterKernelSpecs offered; empty: all."
+    )
+    default_kernel: str | None = Field(None, description="The spec a new notebook starts with.")
+    cluster_role: DnsLabel = Field(
+        "elastic-gateway", description="ClusterRole bound to the gateway's ServiceAccount."
+    )
+
+
+class QuotaSettings(_Section):
+    """What one user may hold at a time."""
+
+    kernels_per_user: int = Field(
+        2, ge=0, description="Kernels a user may have, waiting ones included."
+    )
+
+
+class CullingSettings(_Section):
+    """When idle kernels end."""
+
+    idle_timeout: int = Field(
+        3600,
+        description="Seconds after which an idle kernel ends, where neither the kernel nor its "
+        "gateway says otherwise; 0 or less: never.",
+    )
+
+
+class StartSettings(_Section):
+    """How long a kernel's start may take, from the click to its first answer."""
+
+    timeout: int = Field(
+        300, ge=5, description="Seconds. The gateway's and the notebook's time-outs follow from it."
+    )
+
+
+class ServiceSettings(_Section):
+    """The hub-managed service."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9]{1,62}$")] = Field(
+        "elastic", description="Its name in the hub: /services/<name>/."
+    )
+    port: int = Field(10101, ge=1024, le=65535, description="Port it listens on, in the hub's pod.")
+    host: str = Field(
+        "hub", min_length=1, description="Name under which the hub's proxy reaches the hub's pod."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+
+
+class HubSettings(_Section):
+    """Where the hub's API answers to pods of other namespaces."""
+
+    api_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+(/.*)?/hub/api$",
+        description="Unset: http://hub.<the hub's namespace>:8081/hub/api.",
+    )
+
+
+class SpawnerSettings(_Section):
+    """What ElasticSpawner takes away from notebook pods."""
+
+    gpu_resources: list[str] = Field(
+        ["nvidia.com/*", "amd.com/*", "gpu.intel.com/*"],
+        description="Resource names (with * as wildcard) that a notebook pod may not hold.",
+    )
+
+
+class Settings(_Section):
+    """All settings, by section."""
+
+    namespace: DnsLabel = Field(
+        "jupyter-users",
+        description="Namespace of notebooks, gateways, kernels, their Secrets and volumes.",
+    )
+    gateway: GatewaySettings
+    quota: QuotaSettings = QuotaSettings()
+    culling: CullingSettings = CullingSettings()
+    start: StartSettings = StartSettings()
+    service: ServiceSettings = ServiceSettings()
+    hub: HubSettings = HubSettings()
+    spawner: SpawnerSettings = SpawnerSettings()
+
+    @field_validator("namespace")
+    @classmethod
+    def _not_a_system_namespace(cls, value: str) -> str:
+        if value.startswith("kube-"):
+            raise ValueError("namespaces that begin with kube- belong to the cluster itself")
+        return value
+
+
+def parse(settings: Mapping[str, Any]) -> Settings:
+    """Validate the administrator's mapping (camelCase keys, as in Helm values).
+
+    Raises SettingsError, one line a problem: the field's path, what is wrong, the value given.
+    """
+    try:
+        return Settings.model_validate(dict(settings))
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def dump(settings: Settings) -> str:
+    """Settings as JSON for the service's environment; `load` reads it."""
+    return settings.model_dump_json(by_alias=True)
+
+
+def load(text: str) -> Settings:
+    """Settings from the JSON of `dump`. Raises SettingsError."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{ENVIRONMENT_VARIABLE} is no JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise SettingsError(f"{ENVIRONMENT_VARIABLE} must be a mapping, not {type(data).__name__}")
+    return parse(data)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = ["The elastic settings can't be used:"]
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"]) or "(settings)"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"  {path}: there is no such setting; remove it or correct its name")
+        elif problem["type"] == "missing":
+            lines.append(f"  {path}: is required")
+        else:
+            lines.append(f"  {path}: {problem['msg']} (given: {problem['input']!r})")
+    return "\n".join(lines)
