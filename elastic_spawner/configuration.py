@@ -1,0 +1,134 @@
+"""Sets the hub up from one mapping of settings: spawner, service, roles.
+
+Called from `jupyterhub_config.py`, or from `hub.extraConfig` of Zero to JupyterHub:
+
+    from elastic_spawner import configure
+    configure(c, z2jh.get_config("custom.elastic"))
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from elastic_spawner.spawner import ElasticSpawner
+from hub_service import settings as elastic_settings
+from hub_service.settings import Settings, SettingsError
+
+_GATEWAY_PORT = 8888
+_HUB_API_PORT = 8081
+
+# What in-cluster configuration reads; the hub passes none of it to its services by itself.
+_CLUSTER_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBECONFIG")
+
+
+def configure(c: Any, settings: Mapping[str, Any]) -> None:
+    """Make the hub start GPU-free notebooks, and run the service that looks after kernels.
+
+    c: the hub's traitlets config. Values already there for other things are kept: services and
+    roles are added to.
+    settings: see hub_service.settings.Settings, keys in camelCase.
+
+    Raises SettingsError naming each setting that can't be used.
+    """
+    parsed = _with_hub_url(elastic_settings.parse(settings), _base_url(c))
+    _configure_spawner(c, parsed)
+    _configure_service(c, parsed)
+    _configure_roles(c, parsed.service.name)
+
+
+def _configure_spawner(c: Any, settings: Settings) -> None:
+    c.JupyterHub.spawner_class = ElasticSpawner
+    c.JupyterHub.hub_connect_url = _origin(_hub_api_url(settings))
+    c.ElasticSpawner.namespace = settings.namespace
+    c.ElasticSpawner.gateway_url = (
+        f"http://{settings.gateway.name}.{settings.namespace}:{_GATEWAY_PORT}"
+    )
+    c.ElasticSpawner.kernel_start_timeout = settings.start.timeout
+    c.ElasticSpawner.gpu_resources = list(settings.spawner.gpu_resources)
+
+
+def _configure_service(c: Any, settings: Settings) -> None:
+    service = settings.service
+    environment = {name: os.environ[name] for name in _CLUSTER_VARIABLES if name in os.environ}
+    environment[elastic_settings.ENVIRONMENT_VARIABLE] = elastic_settings.dump(settings)
+    # The service runs beside the hub. By the address for others it would depend on the hub's
+    # Service, which leads nowhere until the hub is ready, and the hub waits for its services.
+    path = urlsplit(_hub_api_url(settings)).path
+    environment["JUPYTERHUB_API_URL"] = f"http://127.0.0.1:{_hub_port(c)}{path}"
+    definition = {
+        "name": service.name,
+        "url": f"http://{service.host}:{service.port}",
+        "command": [sys.executable, "-m", "hub_service"],
+        "environment": environment,
+        "oauth_no_confirm": True,
+        "display": True,
+    }
+    c.JupyterHub.services = [*_listed(c, "services"), definition]
+
+
+def _configure_roles(c: Any, service_name: str) -> None:
+    access = f"access:services!service={service_name}"
+    roles = _listed(c, "load_roles")
+    for index, role in enumerate(roles):
+        if role.get("name") == "user":
+            scopes = [*role.get("scopes", ["self"]), access]
+            roles[index] = {**role, "scopes": scopes}
+            break
+    else:
+        # A default role that is loaded replaces the hub's own: "self" is what that one has.
+        roles.append(
+            {
+                "name": "user",
+                "description": "The hub's default, and one's own kernels at the service",
+                "scopes": ["self", access],
+            }
+        )
+    c.JupyterHub.load_roles = roles
+
+
+def _with_hub_url(settings: Settings, base_url: str) -> Settings:
+    if settings.hub.api_url is not None:
+        return settings
+    namespace = os.environ.get("POD_NAMESPACE")
+    if not namespace:
+        raise SettingsError(
+            "The elastic settings can't be used:\n  hub.apiUrl: is required where the environment "
+            "variable POD_NAMESPACE doesn't name the hub's own namespace (for example "
+            "http://hub.jupyter:8081/hub/api)"
+        )
+    url = f"http://hub.{namespace}:{_HUB_API_PORT}{base_url}hub/api"
+    return settings.model_copy(
+        update={"hub": settings.hub.model_copy(update={"api_url": url})},
+    )
+
+
+def _hub_api_url(settings: Settings) -> str:
+    url = settings.hub.api_url
+    if url is None:
+        raise SettingsError("hub.apiUrl: is required")
+    return url
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _hub_port(c: Any) -> int:
+    bound = urlsplit(c.JupyterHub.get("hub_bind_url", "")).port
+    return bound or int(c.JupyterHub.get("hub_port", _HUB_API_PORT))
+
+
+def _base_url(c: Any) -> str:
+    base_url: str = c.JupyterHub.get("base_url", "/")
+    return base_url if base_url.endswith("/") else base_url + "/"
+
+
+def _listed(c: Any, name: str) -> list[dict[str, Any]]:
+    """What the config holds as a list so far; nothing, where nothing was set."""
+    value = c.JupyterHub.get(name, [])
+    return list(value) if isinstance(value, list | tuple) else []

@@ -1,0 +1,110 @@
+"""One call sets the hub up, and says clearly what it can't use."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from traitlets.config import Config
+
+from elastic_spawner import ElasticSpawner, configure
+from hub_service.settings import SettingsError
+
+SETTINGS: dict[str, Any] = {"gateway": {"image": "elastic/gateway:dev"}}
+
+
+@pytest.fixture(autouse=True)
+def in_the_hubs_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", "jupyter")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "198.19.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+
+
+def test_the_spawner_gets_the_gateway_and_the_namespace() -> None:
+    c = Config()
+
+    configure(c, {**SETTINGS, "namespace": "people", "start": {"timeout": 90}})
+
+    assert c.JupyterHub.spawner_class is ElasticSpawner
+    assert c.JupyterHub.hub_connect_url == "http://hub.jupyter:8081"
+    assert c.ElasticSpawner.namespace == "people"
+    assert c.ElasticSpawner.gateway_url == "http://elastic-gateway.people:8888"
+    assert c.ElasticSpawner.kernel_start_timeout == 90
+
+
+def test_the_service_gets_what_it_needs_to_reach_hub_and_cluster() -> None:
+    c = Config()
+    c.JupyterHub.base_url = "/jupyter"
+
+    configure(c, SETTINGS)
+
+    (service,) = c.JupyterHub.services
+    environment = service["environment"]
+    assert service["url"] == "http://hub:10101"
+    assert service["command"][1:] == ["-m", "hub_service"]
+    assert environment["KUBERNETES_SERVICE_HOST"] == "198.19.0.1"
+    assert environment["JUPYTERHUB_API_URL"] == "http://127.0.0.1:8081/jupyter/hub/api"
+    handed_on = json.loads(environment["ELASTIC_SETTINGS"])
+    assert handed_on["hub"]["apiUrl"] == "http://hub.jupyter:8081/jupyter/hub/api"
+
+
+def test_services_and_roles_of_others_stay() -> None:
+    c = Config()
+    c.JupyterHub.services = [{"name": "announcements"}]
+    c.JupyterHub.load_roles = [
+        {"name": "user", "scopes": ["self", "read:groups"]},
+        {"name": "teachers", "scopes": ["list:users"]},
+    ]
+
+    configure(c, SETTINGS)
+
+    assert [s["name"] for s in c.JupyterHub.services] == ["announcements", "elastic"]
+    assert c.JupyterHub.load_roles == [
+        {"name": "user", "scopes": ["self", "read:groups", "access:services!service=elastic"]},
+        {"name": "teachers", "scopes": ["list:users"]},
+    ]
+
+
+def test_users_may_reach_the_service_by_default() -> None:
+    c = Config()
+
+    configure(c, SETTINGS)
+
+    (role,) = c.JupyterHub.load_roles
+    assert role["name"] == "user"
+    assert role["scopes"] == ["self", "access:services!service=elastic"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "gateway: is required"),
+        ({"gateway": {}}, "gateway.image: is required"),
+        ({**SETTINGS, "quotta": {}}, "quotta: there is no such setting"),
+        ({**SETTINGS, "quota": {"kernelsPerUser": "many"}}, "quota.kernelsPerUser: .*'many'"),
+        ({**SETTINGS, "namespace": "Users"}, "namespace: .*'Users'"),
+        ({**SETTINGS, "namespace": "kube-system"}, "belong to the cluster"),
+        ({**SETTINGS, "start": {"timeout": 0}}, "start.timeout: .*given: 0"),
+        ({**SETTINGS, "hub": {"apiUrl": "hub:8081"}}, "hub.apiUrl: .*'hub:8081'"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value(settings: dict[str, Any], message: str) -> None:
+    c = Config()
+
+    with pytest.raises(SettingsError, match=message):
+        configure(c, settings)
+
+    assert "spawner_class" not in c.JupyterHub
+
+
+def test_outside_a_cluster_the_hubs_address_must_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POD_NAMESPACE")
+    c = Config()
+
+    with pytest.raises(SettingsError, match=r"hub\.apiUrl: is required"):
+        configure(c, SETTINGS)
+
+    configure(c, {**SETTINGS, "hub": {"apiUrl": "http://198.19.0.9:8081/hub/api"}})
+    assert c.JupyterHub.hub_connect_url == "http://198.19.0.9:8081"
