@@ -1,0 +1,1 @@
+"""The demo: a hub with elastic kernels on a cluster, and a tour that uses it like a person."""

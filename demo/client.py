@@ -1,0 +1,284 @@
+"""A person at the hub, by the same requests that a browser makes: log in, start, run code.
+
+Used by the demo's tour, the benchmarks and the end-to-end tests, so that all of them go through
+the hub's login, its proxy and the notebook's own server, and none through a side door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+_XSRF_FIELD = re.compile(r'name="_xsrf"\s+value="([^"]+)"')
+
+
+class RequestFailedError(Exception):
+    """The hub or the notebook server answered with an error."""
+
+    def __init__(self, status: int, url: str, body: str) -> None:
+        super().__init__(f"{status} from {url}: {body[:2000]}")
+        self.status = status
+        self.body = body
+
+    @property
+    def message(self) -> str:
+        """What JupyterLab shows of the answer."""
+        with contextlib.suppress(ValueError):
+            data = json.loads(self.body)
+            if isinstance(data, dict):
+                return str(data.get("message", self.body))
+        return self.body
+
+
+@dataclass
+class Execution:
+    """What came of running one cell."""
+
+    status: str = ""
+    text: str = ""
+    error: str = ""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Person:
+    """One user with a browser's cookies. Use as an async context manager."""
+
+    def __init__(self, hub_url: str, name: str, password: str) -> None:
+        self.base = URL(hub_url.rstrip("/") + "/")
+        self.name = name
+        self._password = password
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Person:
+        # Addresses without a name have no cookies by default, and the hub's are used as they are.
+        jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+        self._session = aiohttp.ClientSession(
+            cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    # -- the hub
+
+    async def login(self) -> None:
+        """Log in by the hub's login page."""
+        page = await self._text("GET", self.base / "hub/login")
+        found = _XSRF_FIELD.search(page)
+        form = {"username": self.name, "password": self._password}
+        if found:
+            form["_xsrf"] = found.group(1)
+        await self._text("POST", self.base / "hub/login", data=form)
+        cookies = self._session.cookie_jar.filter_cookies(self.base / "hub/")
+        if not any(name.startswith("jupyterhub-hub-login") for name in cookies):
+            raise RequestFailedError(403, str(self.base / "hub/login"), "the hub did not log us in")
+
+    async def start_server(self, *, server: str = "", timeout: float = 180) -> list[str]:
+        """Start one's notebook server by the spawn page; returns the spawn log's lines."""
+        spawn = self.base / "hub/spawn" / self.name
+        if server:
+            spawn = spawn / server
+        await self._text("GET", spawn)
+        path = f"servers/{server}" if server else "server"
+        progress = self.base / "hub/api/users" / self.name / path / "progress"
+        lines: list[str] = []
+        async with asyncio.timeout(timeout):
+            async with self._request("GET", progress) as response:
+                await _raise_for_status(response)
+                async for line in response.content:
+                    if not line.startswith(b"data: "):
+                        continue
+                    event = json.loads(line.removeprefix(b"data: "))
+                    lines.append(event.get("message", ""))
+                    if event.get("failed"):
+                        raise RequestFailedError(500, str(progress), event["message"])
+                    if event.get("ready"):
+                        break
+            # The first page of the server signs us in there.
+            await self._text("GET", self._server(server) / "lab")
+        return lines
+
+    async def stop_server(self, *, server: str = "", timeout: float = 60) -> None:
+        """Stop one's server and wait until the hub has let go of it."""
+        path = f"servers/{server}" if server else "server"
+        url = self.base / "hub/api/users" / self.name / path
+        await self._text("DELETE", url)
+        async with asyncio.timeout(timeout):
+            while (await self.user())["servers"].get(server):
+                await asyncio.sleep(0.2)  # noqa: ASYNC110 - the hub has no event for it
+
+    async def user(self) -> dict[str, Any]:
+        """The hub's model of oneself."""
+        model: dict[str, Any] = await self._json("GET", self.base / "hub/api/users" / self.name)
+        return model
+
+    async def service(self, path: str) -> Any:
+        """JSON of a page of the hub's elastic service."""
+        return await self._json("GET", self.base / "services/elastic" / path)
+
+    # -- the notebook server
+
+    def _server(self, server: str = "") -> URL:
+        url = self.base / "user" / self.name
+        return url / server if server else url
+
+    async def kernelspecs(self) -> dict[str, Any]:
+        """{"default": name, "kernelspecs": {name: model}} as JupyterLab gets it."""
+        specs: dict[str, Any] = await self._json("GET", self._server() / "api/kernelspecs")
+        return specs
+
+    async def kernels(self) -> list[dict[str, Any]]:
+        """The models of the kernels that one's server lists."""
+        models: list[dict[str, Any]] = await self._json("GET", self._server() / "api/kernels")
+        return models
+
+    async def start_kernel(self, spec: str, *, server: str = "", **body: Any) -> str:
+        """Start a kernel through one's notebook server; returns its id."""
+        url = self._server(server) / "api/kernels"
+        model = await self._json("POST", url, json={"name": spec, **body})
+        return str(model["id"])
+
+    async def interrupt(self, kernel: str) -> None:
+        """Interrupt a kernel, as by JupyterLab's stop button."""
+        await self._text("POST", self._server() / "api/kernels" / kernel / "interrupt", json={})
+
+    async def restart(self, kernel: str) -> None:
+        """Restart a kernel, as by JupyterLab's restart button."""
+        await self._text("POST", self._server() / "api/kernels" / kernel / "restart", json={})
+
+    async def shut_down(self, kernel: str) -> None:
+        """Shut a kernel down."""
+        await self._text("DELETE", self._server() / "api/kernels" / kernel)
+
+    @contextlib.asynccontextmanager
+    async def connect(self, kernel: str, *, server: str = "") -> AsyncIterator[Connection]:
+        """A websocket to a kernel, as a notebook that is open in JupyterLab has it."""
+        session = uuid.uuid4().hex
+        url = (self._server(server) / "api/kernels" / kernel / "channels").with_query(
+            session_id=session
+        )
+        async with self._session.ws_connect(
+            url, max_msg_size=0, headers=self._xsrf(url)
+        ) as websocket:
+            yield Connection(websocket, session)
+
+    async def run(self, kernel: str, code: str, *, timeout: float = 60) -> Execution:
+        """Run one cell on a connection of its own."""
+        async with self.connect(kernel) as connection:
+            return await connection.execute(code, timeout=timeout)
+
+    # -- requests
+
+    def _xsrf(self, url: URL) -> dict[str, str]:
+        cookie = self._session.cookie_jar.filter_cookies(url).get("_xsrf")
+        return {"X-XSRFToken": cookie.value} if cookie else {}
+
+    def _request(self, method: str, url: URL, **kwargs: Any) -> Any:
+        headers = {**self._xsrf(url), "Referer": str(self.base)}
+        return self._session.request(method, url, headers=headers, **kwargs)
+
+    async def _text(self, method: str, url: URL, **kwargs: Any) -> str:
+        async with self._request(method, url, **kwargs) as response:
+            await _raise_for_status(response)
+            return str(await response.text())
+
+    async def _json(self, method: str, url: URL, **kwargs: Any) -> Any:
+        return json.loads(await self._text(method, url, **kwargs))
+
+
+class Connection:
+    """Jupyter's message protocol over one websocket."""
+
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse, session: str) -> None:
+        self._websocket = websocket
+        self._session = session
+
+    async def send(self, channel: str, msg_type: str, content: dict[str, Any]) -> str:
+        """Send one message; returns its id."""
+        msg_id = uuid.uuid4().hex
+        header = {
+            "msg_id": msg_id,
+            "msg_type": msg_type,
+            "session": self._session,
+            "username": "",
+            "version": "5.3",
+            "date": "",
+        }
+        await self._websocket.send_json(
+            {
+                "header": header,
+                "parent_header": {},
+                "metadata": {},
+                "content": content,
+                "channel": channel,
+                "buffers": [],
+            }
+        )
+        return msg_id
+
+    async def receive(self, *, timeout: float) -> dict[str, Any]:
+        """The next message. Raises ConnectionError when the websocket was closed."""
+        frame = await self._websocket.receive(timeout)
+        if frame.type is aiohttp.WSMsgType.TEXT:
+            message: dict[str, Any] = json.loads(frame.data)
+            return message
+        if frame.type is aiohttp.WSMsgType.BINARY:
+            return {"msg_type": "binary", "parent_header": {}, "content": {}, "channel": ""}
+        raise ConnectionError(f"the kernel's websocket is {frame.type.name}: {frame.extra}")
+
+    async def submit(self, code: str) -> str:
+        """Send a cell without waiting for what comes of it; returns the message's id."""
+        return await self.send(
+            "shell",
+            "execute_request",
+            {
+                "code": code,
+                "silent": False,
+                "store_history": True,
+                "user_expressions": {},
+                "allow_stdin": False,
+                "stop_on_error": True,
+            },
+        )
+
+    async def execute(self, code: str, *, timeout: float = 60) -> Execution:
+        """Run one cell and gather its output until both the reply and the idle have come."""
+        return await self.result(await self.submit(code), timeout=timeout)
+
+    async def result(self, msg_id: str, *, timeout: float = 60) -> Execution:
+        """Gather what came of a cell sent with `submit`."""
+        result = Execution()
+        replied = idle = False
+        async with asyncio.timeout(timeout):
+            while not (replied and idle):
+                message = await self.receive(timeout=timeout)
+                if (message.get("parent_header") or {}).get("msg_id") != msg_id:
+                    continue
+                result.messages.append(message)
+                content, kind = message["content"], message["header"]["msg_type"]
+                if kind == "stream":
+                    result.text += content["text"]
+                elif kind in ("execute_result", "display_data"):
+                    result.text += content["data"].get("text/plain", "")
+                elif kind == "error":
+                    result.error = f"{content['ename']}: {content['evalue']}"
+                elif kind == "execute_reply":
+                    replied, result.status = True, content["status"]
+                elif kind == "status":
+                    idle = content["execution_state"] == "idle"
+        return result
+
+
+async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
+    if response.status >= 400:
+        raise RequestFailedError(response.status, str(response.url), await response.text())
