@@ -114,8 +114,9 @@ class Person:
         url = self.base / "hub/api/users" / self.name / path
         await self._text("DELETE", url)
         async with asyncio.timeout(timeout):
-            while (await self.user())["servers"].get(server):
-                await asyncio.sleep(0.2)  # noqa: ASYNC110 - the hub has no event for it
+            # The hub's API has no event for it.
+            while (await self.user())["servers"].get(server):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
 
     async def user(self) -> dict[str, Any]:
         """The hub's model of oneself."""

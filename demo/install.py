@@ -82,10 +82,16 @@ def settings_of_values(images: Images, overrides: Mapping[str, Any] | None = Non
 
 
 def install(
-    images: Images, overrides: Mapping[str, Any] | None = None, *, restart: bool = False
+    images: Images,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    extra_config: str = "",
+    restart: bool = False,
 ) -> Installation:
     """Apply everything and wait until the hub and the shared gateway answer. Idempotent.
 
+    overrides: settings in place of those in helm-values/elastic.yaml, by section.
+    extra_config: Python that the hub's configuration ends with.
     restart: replace hub and gateway even where their manifests did not change (new images under
     an old name).
     """
@@ -96,7 +102,7 @@ def install(
     password = _hub_secret()
     demo = {"notebookImage": images.name("notebook"), "pullPolicy": images.pull_policy}
     config = {
-        "jupyterhub_config.py": (MANIFESTS / "jupyterhub_config.py").read_text(),
+        "jupyterhub_config.py": (MANIFESTS / "jupyterhub_config.py").read_text() + extra_config,
         "settings.yaml": yaml.safe_dump(settings),
         "demo.yaml": yaml.safe_dump(demo),
     }

@@ -1,0 +1,101 @@
+"""What the cluster itself says of GPUs and pods, for the tour, the benchmarks and the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from hub_service.kinds import JUPYTER_KERNELS, LABEL_OWNER, PODS, Object, Resource
+from hub_service.kube.client import ApiError, Cluster
+from hub_service.kube.reflector import Reflector
+from hub_service.names import safe_label
+
+GPU = "nvidia.com/gpu"
+NODES = Resource("", "v1", "nodes", "Node")
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    cluster: Cluster, resource: Resource, namespace: str, *, label_selector: str | None = None
+) -> AsyncIterator[Reflector]:
+    """A local copy of one kind, kept current for as long as the block lasts."""
+    reflector = Reflector(cluster, resource, namespace, label_selector=label_selector)
+    task = asyncio.create_task(reflector.run())
+    try:
+        await reflector.synced(30)
+        yield reflector
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def gpus_of(pod: Object) -> int:
+    """GPUs that a pod requests; where only a limit was given, the API server has made it both."""
+    containers = pod["spec"]["containers"]
+    return sum(int((c.get("resources") or {}).get("requests", {}).get(GPU, 0)) for c in containers)
+
+
+async def gpus_in_use(cluster: Cluster, namespace: str) -> int:
+    """GPUs requested by the pods of a namespace that sit on a node and have not ended."""
+    pods = await cluster.list(PODS, namespace)
+    return sum(gpus_of(pod) for pod in pods["items"] if _holds_its_resources(pod))
+
+
+async def gpus_of_the_cluster(cluster: Cluster) -> int:
+    """GPUs that the nodes offer."""
+    nodes = await cluster.list(NODES, None)
+    return sum(int(node["status"]["allocatable"].get(GPU, 0)) for node in nodes["items"])
+
+
+async def kernels_of(cluster: Cluster, namespace: str, owner: str) -> list[Object]:
+    """The JupyterKernels of one user."""
+    found = await cluster.list(
+        JUPYTER_KERNELS, namespace, label_selector=f"{LABEL_OWNER}={safe_label(owner)}"
+    )
+    items: list[Object] = found["items"]
+    return items
+
+
+@contextlib.asynccontextmanager
+async def gpu_pod(
+    cluster: Cluster, namespace: str, name: str, image: str, gpus: int
+) -> AsyncIterator[Object]:
+    """A pod that isn't ours and wants GPUs, as another team's job would; removed afterwards."""
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": "newcomer"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": image,
+                    "command": ["sleep", "3600"],
+                    "resources": {"limits": {GPU: gpus}},
+                }
+            ],
+        },
+    }
+    yield await cluster.create(PODS, namespace, body)
+    with contextlib.suppress(ApiError):
+        await cluster.delete(PODS, namespace, name, grace_period=0)
+
+
+def is_scheduled(pod: Object | None) -> bool:
+    """Whether the scheduler has found room for a pod: what it asks for was allocatable."""
+    return bool(pod and pod["spec"].get("nodeName"))
+
+
+def is_running(pod: Object | None) -> bool:
+    """Whether a pod's containers run."""
+    return bool(pod and pod.get("status", {}).get("phase") == "Running")
+
+
+def _holds_its_resources(pod: Object) -> bool:
+    return is_scheduled(pod) and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
