@@ -1,0 +1,246 @@
+"""Starting, finding and ending a cluster from the host."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster import cgroups, host, processes
+from localcluster.console import command, say, tail, warn
+from localcluster.layout import PROJECT, STATE, Cluster, ClusterError, find_cluster
+from localcluster.program import program_folder
+
+_UP_DEADLINE = 120.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """How a cluster was started, kept beside it."""
+
+    gpus: int
+    programs: Path
+    kubeconfigs: list[Path]
+
+    def save(self, cluster: Cluster) -> None:
+        """Write it down."""
+        text = json.dumps({
+            "gpus": self.gpus, "programs": str(self.programs),
+            "kubeconfigs": [str(p) for p in self.kubeconfigs],
+        })  # fmt: skip
+        (cluster.run / "started.json").write_text(text)
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Started | None:
+        """Of a cluster that was started; None if it was not."""
+        try:
+            found = json.loads((cluster.run / "started.json").read_text())
+        except FileNotFoundError:
+            return None
+        kubeconfigs = [Path(p) for p in found["kubeconfigs"]]
+        return cls(found["gpus"], Path(found["programs"]), kubeconfigs)
+
+
+def up(name: str, gpus: int, kubeconfig: Path) -> Cluster:
+    """Make sure that the cluster runs and that the kubeconfig reaches it."""
+    host.prepare_for_cluster()
+    with _locked(name) as cluster:
+        started = Started.of(cluster)
+        if started and not (why := unhealthy(cluster)):
+            if started.gpus != gpus:
+                raise ClusterError(
+                    f"cluster {name} runs with {started.gpus} GPUs, not {gpus}: "
+                    "take it down first (make cluster-down)"
+                )
+            say(f"cluster {name} is up")
+        else:
+            if started:
+                say(f"cluster {name} is not well ({why}): starting it again")
+            _remove_run(cluster)
+            started = Started(gpus, program_folder(), [])
+            _start(cluster, started)
+        _write_kubeconfig(cluster, started, kubeconfig)
+    return cluster
+
+
+def down(name: str, *, purge: bool) -> None:
+    """End the cluster; with `purge` forget its images and addresses too."""
+    host.require_root("a cluster belongs to root")
+    with _locked(name) as cluster:
+        was_running = _remove_run(cluster)
+        say(f"cluster {name} is down" if was_running else f"cluster {name} was not running")
+        if purge:
+            shutil.rmtree(cluster.folder)
+    if purge and not list(STATE.iterdir()):
+        STATE.rmdir()
+
+
+def unhealthy(cluster: Cluster) -> str | None:
+    """What keeps a cluster from being usable; None if nothing does."""
+    if len(processes.alive(cluster.process_record)) < 2:
+        return "it does not run"
+    started = Started.of(cluster)
+    if started is None:
+        return "it was never started to the end"
+    try:
+        kubectl(cluster, started, "get", "--raw", "/readyz", "--request-timeout=5s")
+        node = json.loads(
+            kubectl(cluster, started, "get", "nodes", "-o", "json", "--request-timeout=5s")
+        )["items"]
+    except ClusterError as error:
+        return str(error)
+    if not node:
+        return "the node has not joined yet"
+    status = node[0]["status"]
+    ready = {c["type"]: c["status"] for c in status["conditions"]}.get("Ready")
+    if ready != "True":
+        return "the node is not ready"
+    offered = status.get("allocatable", {}).get("nvidia.com/gpu", "0")
+    if offered != str(started.gpus):
+        return f"the node offers {offered} of {started.gpus} GPUs"
+    return None
+
+
+def kubectl(cluster: Cluster, started: Started, *arguments: str) -> str:
+    """Run kubectl as the cluster's administrator."""
+    access = f"--kubeconfig={cluster.admin_kubeconfig}"
+    return command(started.programs / "localkube", "kubectl", access, *arguments)
+
+
+def _start(cluster: Cluster, started: Started) -> None:
+    say(f"starting cluster {cluster.name} on {cluster.node_address}")
+    cluster.images.mkdir(parents=True, exist_ok=True)
+    cluster.logs.mkdir(parents=True)
+    (cluster.run / "volumes").mkdir(mode=0o711)
+    started.save(cluster)
+    cni = host.cni_folder()
+    with (cluster.logs / "node.log").open("wb") as log:
+        launcher = subprocess.Popen(
+            [sys.executable, "-m", "localcluster.node", "launch", cluster.name,
+             str(cluster.index), str(started.programs), str(cni), str(started.gpus)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            cwd=PROJECT, env=_clean_environment(),
+        )  # fmt: skip
+    limit = time.monotonic() + _UP_DEADLINE
+    while (init := processes.child_of(launcher.pid)) is None:
+        _check(cluster, launcher, limit)
+    processes.record(cluster.process_record, init=init)
+    _attach(cluster, init)
+    shown = 0
+    while why := _not_yet(cluster):
+        _check(cluster, launcher, limit, why)
+        lines = (cluster.logs / "node.log").read_text().splitlines()
+        for line in lines[shown:]:
+            say(line.partition(" ")[2])
+        shown = len(lines)
+    say("the node is ready")
+
+
+def _not_yet(cluster: Cluster) -> str | None:
+    if not cluster.admin_kubeconfig.exists():
+        return "it has no keys yet"
+    return unhealthy(cluster)
+
+
+def _check(
+    cluster: Cluster, launcher: subprocess.Popen[bytes], limit: float, why: str = ""
+) -> None:
+    """Raise ClusterError if the start failed or takes too long; else wait a moment."""
+    log = cluster.logs / "node.log"
+    if launcher.poll() is not None:
+        raise ClusterError(f"the cluster ended while starting:\n{tail(log)}\nLogs: {cluster.logs}")
+    if time.monotonic() > limit:
+        raise ClusterError(f"not ready after {_UP_DEADLINE:.0f} s: {why}\nLogs: {cluster.logs}")
+    time.sleep(0.1)
+
+
+def _attach(cluster: Cluster, init: int) -> None:
+    """Link host and node. Address and routes vanish with the link, the link with the node."""
+    link = cluster.link
+    hint = "Is something else using these addresses? `ip route` tells; `down` and `up` again."
+    command("ip", "link", "add", link, "type", "veth", "peer", "eth0", "netns", str(init))
+    command("ip", "address", "add", f"{cluster.host_address}/30", "dev", link, hint=hint)
+    command("ip", "link", "set", link, "up")
+    for addresses in (cluster.pod_cidr, cluster.service_cidr):
+        command("ip", "route", "add", addresses, "via", cluster.node_address, hint=hint)
+
+
+def _remove_run(cluster: Cluster) -> bool:
+    """Remove everything of the last start, however it ended; True if it still ran."""
+    ran = processes.end(cluster.process_record)
+    if Path(f"/sys/class/net/{cluster.link}").exists():
+        command("ip", "link", "delete", cluster.link)
+    cgroups.remove(cluster.cgroup)
+    started = Started.of(cluster)
+    for kubeconfig in started.kubeconfigs if started else []:
+        _remove_kubeconfig(cluster, kubeconfig)
+    if cluster.run.exists():
+        shutil.rmtree(cluster.run)
+    return ran
+
+
+def _write_kubeconfig(cluster: Cluster, started: Started, path: Path) -> None:
+    """Copy the administrator's access to where the person wants it, and kubectl beside it."""
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    unfinished.touch(mode=0o600)
+    unfinished.write_bytes(cluster.admin_kubeconfig.read_bytes())
+    unfinished.rename(path)
+    script = path.parent / "kubectl"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'export KUBECONFIG="${{KUBECONFIG:-{path}}}"\n'
+        f'exec "{started.programs}/localkube" kubectl "$@"\n'
+    )
+    script.chmod(0o755)
+    if path not in started.kubeconfigs:
+        Started(started.gpus, started.programs, [*started.kubeconfigs, path]).save(cluster)
+    say(f"access: export KUBECONFIG={path} (kubectl, if you have none: {script})")
+
+
+def _remove_kubeconfig(cluster: Cluster, path: Path) -> None:
+    """Remove a copy of the access, unless it was replaced by another cluster's."""
+    if not path.exists():
+        return
+    if not cluster.admin_kubeconfig.exists():
+        warn(f"{path} is left: whose it is can't be told")
+    elif path.read_bytes() == cluster.admin_kubeconfig.read_bytes():
+        path.unlink()
+        (path.parent / "kubectl").unlink(missing_ok=True)
+
+
+def _clean_environment() -> dict[str, str]:
+    """No proxies, credentials or Python settings of the terminal inside the cluster."""
+    return {
+        "PATH": f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin",
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(PROJECT),
+    }
+
+
+@contextlib.contextmanager
+def _locked(name: str) -> Iterator[Cluster]:
+    """One command at a time for a cluster; the lock goes when the command ends, however."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    with (STATE / ".lock").open("w") as every:
+        fcntl.flock(every, fcntl.LOCK_EX)
+        cluster = find_cluster(name)
+        cluster.folder.mkdir(exist_ok=True)
+        (cluster.folder / "index").write_text(str(cluster.index))
+    with (cluster.folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another command works on cluster {name}: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield cluster
