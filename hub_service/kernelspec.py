@@ -1,0 +1,160 @@
+"""From a JupyterKernelSpec and its JupyterKernelTemplate to what a kernel's start needs.
+
+The gateway uses it twice: `kernelspec_json` for the list that JupyterLab shows, `kernel_template`
+for the pod template that goes into a JupyterKernel. Pure.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+from hub_service import podtemplate
+from hub_service.kinds import COMPONENT_KERNEL, CONNECTION_FILE, Object, name_of, spec_of
+
+DEFAULT_COMMAND = ("python3", "-m", "ipykernel_launcher", "-f", "{connection_file}")
+CONNECTION_PLACEHOLDER = "{connection_file}"
+INTERRUPT_MODES = ("message", "signal")
+
+# The launcher of elastic-jupyter-operator's images: it means "the default command".
+_LAUNCHER = "kubeflow-launcher"
+_PROXY_CLASS = "KubeflowProcessProxy"
+# What Enterprise Gateway fills in for its own launchers. Nothing does here.
+_FOREIGN_PLACEHOLDERS = ("{response_address}", "{port_range}", "{public_key}", "{kernel_id}")
+
+
+class KernelSpecError(ValueError):
+    """A spec that no kernel can be started from: which field, its value, and the way out."""
+
+    def __init__(self, spec: str, field: str, value: object, problem: str, way_out: str) -> None:
+        super().__init__(f"JupyterKernelSpec {spec}: {field} ({value!r}): {problem}. {way_out}.")
+        self.field = field
+        self.value = value
+        self.way_out = way_out
+
+
+class KernelTemplate(NamedTuple):
+    """A pod template, and sentences about what of the template is not in it."""
+
+    template: Object
+    left_out: list[str]
+
+
+def template_reference(spec: Object) -> tuple[str, str] | None:
+    """(namespace, name) of the JupyterKernelTemplate that a JupyterKernelSpec names, if any."""
+    reference = spec_of(spec).get("template")
+    if not reference:
+        return None
+    return reference.get("namespace") or spec["metadata"]["namespace"], reference["name"]
+
+
+def kernelspec_json(spec: Object) -> Object:
+    """The kernel.json of a JupyterKernelSpec, as Jupyter's kernelspec API has it.
+
+    `argv` is what the container runs; a spec that can't be started is listed all the same, and
+    says why when it is.
+    """
+    fields = spec_of(spec)
+    return {
+        "argv": _command(fields) or list(DEFAULT_COMMAND),
+        "display_name": fields.get("displayName") or name_of(spec),
+        "language": fields.get("language") or "python",
+        "interrupt_mode": fields.get("interruptMode") or INTERRUPT_MODES[0],
+        "env": {},
+        "metadata": {},
+    }
+
+
+def kernel_template(spec: Object, template: Object | None) -> KernelTemplate:
+    """The pod template for kernels of a spec.
+
+    `template` is the JupyterKernelTemplate that the spec names, None where it names none or it
+    isn't there. The spec's own image, command, environment and resources win over the template's.
+    Raises KernelSpecError.
+    """
+    fields, name = spec_of(spec), name_of(spec)
+    _check_class(name, fields)
+    reference = template_reference(spec)
+    if reference and template is None:
+        raise KernelSpecError(
+            name,
+            "spec.template",
+            "/".join(reference),
+            "there is no such JupyterKernelTemplate",
+            "Create it, or remove spec.template",
+        )
+    base: Object = (spec_of(template).get("template") if template else None) or {}
+    metadata = podtemplate.metadata(base)
+    pod_spec: Object = copy.deepcopy(base.get("spec") or {})
+    result = {
+        "metadata": {"labels": metadata.labels, "annotations": metadata.annotations},
+        "spec": pod_spec,
+    }
+    if not pod_spec.get("containers"):
+        pod_spec["containers"] = [{"name": COMPONENT_KERNEL}]
+    container = pod_spec["containers"][podtemplate.kernel_index(result)]
+    _fill(container, fields)
+    if not container.get("image"):
+        raise KernelSpecError(
+            name,
+            "spec.image",
+            container.get("image"),
+            "neither the spec nor its template's container names an image",
+            "Set spec.image to an image with a Jupyter kernel in it",
+        )
+    _check_command(name, container)
+    return KernelTemplate(result, metadata.left_out)
+
+
+def _fill(container: Object, fields: Object) -> None:
+    """Put the spec's fields into the kernel's container."""
+    if fields.get("image"):
+        container["image"] = fields["image"]
+    command = _command(fields)
+    if command is None and not (container.get("command") or container.get("args")):
+        command = list(DEFAULT_COMMAND)
+    if command is not None:
+        container["command"] = command
+        container.pop("args", None)
+    for part in ("command", "args"):
+        if part in container:
+            container[part] = [
+                word.replace(CONNECTION_PLACEHOLDER, CONNECTION_FILE) for word in container[part]
+            ]
+    if fields.get("env"):
+        own = {variable["name"] for variable in fields["env"]}
+        kept = [variable for variable in container.get("env") or [] if variable["name"] not in own]
+        container["env"] = kept + copy.deepcopy(fields["env"])
+    if fields.get("resources"):
+        container["resources"] = copy.deepcopy(fields["resources"])
+
+
+def _command(fields: Object) -> list[str] | None:
+    """The spec's own command; None where it has none or means the default one."""
+    command = list(fields.get("command") or [])
+    return command if command and command[0] != _LAUNCHER else None
+
+
+def _check_class(name: str, fields: Object) -> None:
+    given = fields.get("className")
+    if given and not given.endswith(f".{_PROXY_CLASS}") and given != _PROXY_CLASS:
+        raise KernelSpecError(
+            name,
+            "spec.className",
+            given,
+            "kernels run as JupyterKernels, and no other process proxy is served",
+            "Remove spec.className",
+        )
+
+
+def _check_command(name: str, container: Object) -> None:
+    words = [*(container.get("command") or []), *(container.get("args") or [])]
+    for placeholder in _FOREIGN_PLACEHOLDERS:
+        if any(placeholder in word for word in words):
+            raise KernelSpecError(
+                name,
+                "spec.command",
+                words,
+                f"nothing fills in {placeholder}, which Enterprise Gateway's own launchers take",
+                f"Use the kernel's ordinary command, with {CONNECTION_PLACEHOLDER}",
+            )

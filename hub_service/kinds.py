@@ -1,0 +1,212 @@
+"""Names shared by everything that reads or writes the cluster: kinds, labels, conditions, phases.
+
+The bottom of the import order: standard library only, no I/O. Objects of the cluster are plain
+dicts, as in the API server's JSON (`Object`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of the API: `plural` is its name in URLs, an empty `group` is the core API."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of objects of this kind."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+GROUP = "kubeflow.tkestack.io"
+VERSION = "v1alpha1"
+
+JUPYTER_KERNELS = Resource(GROUP, VERSION, "jupyterkernels", "JupyterKernel")
+JUPYTER_KERNEL_SPECS = Resource(GROUP, VERSION, "jupyterkernelspecs", "JupyterKernelSpec")
+JUPYTER_KERNEL_TEMPLATES = Resource(
+    GROUP, VERSION, "jupyterkerneltemplates", "JupyterKernelTemplate"
+)
+JUPYTER_GATEWAYS = Resource(GROUP, VERSION, "jupytergateways", "JupyterGateway")
+JUPYTER_NOTEBOOKS = Resource(GROUP, VERSION, "jupyternotebooks", "JupyterNotebook")
+
+PODS = Resource("", "v1", "pods", "Pod")
+SECRETS = Resource("", "v1", "secrets", "Secret")
+SERVICES = Resource("", "v1", "services", "Service")
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+EVENTS = Resource("", "v1", "events", "Event")
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+
+# Labels are for selecting; who owns a kernel is in its spec.
+LABEL_KERNEL_ID = f"{GROUP}/kernel-id"
+LABEL_OWNER = f"{GROUP}/owner"
+LABEL_SERVER = f"{GROUP}/server"
+LABEL_GATEWAY = f"{GROUP}/gateway"
+LABEL_KERNEL_SPEC = f"{GROUP}/kernel-spec"
+LABEL_NAME = "app.kubernetes.io/name"
+LABEL_COMPONENT = "app.kubernetes.io/component"
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+APP_NAME = "elastic-kernels"
+COMPONENT_KERNEL = "kernel"
+COMPONENT_GATEWAY = "gateway"
+MANAGER = "elastic-hub-service"
+
+# Zero to JupyterHub's network policies let pods with this label reach the hub.
+LABEL_NETWORK_ACCESS_HUB = "hub.jupyter.org/network-access-hub"
+
+GATEWAY_PORT = 8888
+
+# The Secret named in spec.connectionSecret is mounted at this folder of the kernel's pod.
+CONNECTION_DIRECTORY = "/run/elastic"
+CONNECTION_KEY = "connection.json"
+CONNECTION_FILE = f"{CONNECTION_DIRECTORY}/{CONNECTION_KEY}"
+
+# Conditions of a JupyterKernel.
+ADMITTED = "Admitted"
+TEMPLATE_ACCEPTED = "TemplateAccepted"
+RUNNING = "Running"
+FAILED = "Failed"
+SUCCEEDED = "Succeeded"
+CULLED = "Culled"
+# Conditions of a JupyterGateway.
+AVAILABLE = "Available"
+ACCEPTED = "Accepted"
+
+
+class Reason:
+    """Constant reasons of conditions; the message beside one has the details."""
+
+    # Admitted
+    WITHIN_QUOTA = "WithinQuota"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    # TemplateAccepted (and Accepted of a gateway)
+    ACCEPTED = "Accepted"
+    CORRECTED = "Corrected"
+    INVALID_TEMPLATE = "InvalidTemplate"
+    INVALID_SPEC = "InvalidSpec"
+    # Running
+    POD_RUNNING = "PodRunning"
+    POD_PENDING = "PodPending"
+    UNSCHEDULABLE = "Unschedulable"
+    CONTAINER_CREATING = "ContainerCreating"
+    IMAGE_ERROR = "ImageError"
+    CONTAINER_ERROR = "ContainerError"
+    ENDED = "Ended"
+    # Failed
+    OOM_KILLED = "OOMKilled"
+    CONTAINER_EXITED = "ContainerExited"
+    EVICTED = "Evicted"
+    POD_DELETED = "PodDeleted"
+    POD_REJECTED = "PodRejected"
+    # Succeeded
+    COMPLETED = "Completed"
+    # Culled
+    IDLE = "Idle"
+    # Available
+    DEPLOYMENT_AVAILABLE = "DeploymentAvailable"
+    DEPLOYMENT_UNAVAILABLE = "DeploymentUnavailable"
+    DEPLOYMENT_REJECTED = "DeploymentRejected"
+
+
+class Phase:
+    """One word for a kernel's conditions, which are the truth."""
+
+    PENDING = "Pending"  # not admitted yet, or admitted and waiting for a node
+    REFUSED = "Refused"
+    STARTING = "Starting"  # on a node, its container is not running yet
+    RUNNING = "Running"
+    FAILED = "Failed"
+    SUCCEEDED = "Succeeded"
+    CULLED = "Culled"
+
+
+FINISHED_PHASES = frozenset({Phase.REFUSED, Phase.FAILED, Phase.SUCCEEDED, Phase.CULLED})
+
+# Execution states in status.activity.
+STARTING = "starting"
+IDLE = "idle"
+BUSY = "busy"
+
+
+def name_of(item: Object) -> str:
+    """metadata.name."""
+    return str(item["metadata"]["name"])
+
+
+def namespace_of(item: Object) -> str:
+    """metadata.namespace, empty for cluster-wide kinds."""
+    return str(item["metadata"].get("namespace", ""))
+
+
+def uid_of(item: Object) -> str:
+    """metadata.uid."""
+    return str(item["metadata"]["uid"])
+
+
+def is_deleting(item: Object) -> bool:
+    """Whether deletion was asked for."""
+    return "deletionTimestamp" in item["metadata"]
+
+
+def spec_of(item: Object) -> Object:
+    """The spec, an empty dict where there is none."""
+    return item.get("spec") or {}
+
+
+def status_of(item: Object) -> Object:
+    """The status, an empty dict where there is none."""
+    return item.get("status") or {}
+
+
+def condition(item: Object, kind: str) -> Object | None:
+    """The condition of that type in an object's status."""
+    for entry in status_of(item).get("conditions") or []:
+        if entry.get("type") == kind:
+            return dict(entry)
+    return None
+
+
+def is_true(item: Object, kind: str) -> bool:
+    """Whether the condition of that type is there and True."""
+    entry = condition(item, kind)
+    return entry is not None and entry.get("status") == "True"
+
+
+def controller_uid(item: Object, kind: str) -> str | None:
+    """The uid of the object of that kind which controls this one, if one does."""
+    owner = controller(item, kind)
+    return owner["uid"] if owner else None
+
+
+def controller(item: Object, kind: str) -> Object | None:
+    """The ownerReference of that kind with `controller: true`."""
+    for reference in _owners(item):
+        if reference.get("controller") and reference.get("kind") == kind:
+            return reference
+    return None
+
+
+def _owners(item: Object) -> Iterator[Object]:
+    yield from item["metadata"].get("ownerReferences") or []
+
+
+def owner_reference(item: Object, resource: Resource) -> Object:
+    """The controller ownerReference that children of `item` carry."""
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "name": name_of(item),
+        "uid": uid_of(item),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

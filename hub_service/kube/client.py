@@ -1,0 +1,325 @@
+"""The Kubernetes API on plain dicts.
+
+kubernetes_asyncio does the authentication, TLS and token refresh; its generated classes are left
+aside because reading lists into them costs several times what reading JSON does. Every request has
+a time-out: without one, a connection whose other end has gone would be waited on for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import aiohttp
+from kubernetes_asyncio import config as kubernetes_config
+from kubernetes_asyncio.client import ApiClient, Configuration
+
+Object = dict[str, Any]
+
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class ResourceType(Protocol):
+    """What the client needs to know of a kind."""
+
+    @property
+    def group(self) -> str:
+        """API group; empty for the core API."""
+
+    @property
+    def version(self) -> str:
+        """API version."""
+
+    @property
+    def plural(self) -> str:
+        """Name in URLs."""
+
+    @property
+    def kind(self) -> str:
+        """Name in objects."""
+
+
+class ConfigurationError(Exception):
+    """No usable way to the API server: neither a pod's own nor a kubeconfig."""
+
+
+class ApiError(Exception):
+    """The API server's refusal, or no answer at all.
+
+    `status` is the HTTP status (404 not found, 409 conflict or already there, 403 forbidden,
+    410 expired, 422 invalid), or 0 where no answer came: then the request may have been carried
+    out or not. `reason` is one word, `message` the server's sentence.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class Cluster:
+    """One API server. Made by `from_environment`."""
+
+    def __init__(self, api: ApiClient, *, request_timeout: float = 15.0) -> None:
+        self._api = api
+        self._timeout = aiohttp.ClientTimeout(total=request_timeout, sock_connect=5.0)
+
+    @classmethod
+    @asynccontextmanager
+    async def from_environment(cls, *, request_timeout: float = 15.0) -> AsyncIterator[Cluster]:
+        """Connect as a pod does, or by the kubeconfig that KUBECONFIG names (default ~/.kube).
+
+        The pod's own way is taken where KUBERNETES_SERVICE_HOST is set and KUBECONFIG is not.
+        Raises ConfigurationError. Nothing is asked of the server yet.
+        """
+        configuration = Configuration()
+        refresh: asyncio.Task[None] | None = None
+        try:
+            if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
+                kubernetes_config.load_incluster_config(client_configuration=configuration)
+            else:
+                loader = await kubernetes_config.load_kube_config(
+                    config_file=os.environ.get("KUBECONFIG") or "~/.kube/config",
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+                # Ends by itself where the kubeconfig's credentials don't expire.
+                refresh = asyncio.create_task(
+                    kubernetes_config.refresh_token(loader, configuration)
+                )
+        except (kubernetes_config.ConfigException, OSError) as error:
+            raise ConfigurationError(
+                f"No way to a Kubernetes API server: {error} Set KUBECONFIG to a kubeconfig file, "
+                "or run in a pod with a service account."
+            ) from error
+        try:
+            async with ApiClient(configuration) as api:
+                yield cls(api, request_timeout=request_timeout)
+        finally:
+            if refresh is not None:
+                refresh.cancel()
+
+    async def get(self, resource: ResourceType, namespace: str | None, name: str) -> Object:
+        """One object. ApiError 404 where there is none."""
+        return await self._request("GET", _path(resource, namespace, name))
+
+    async def list(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        label_selector: str | None = None,
+    ) -> Object:
+        """The list object, with `items` and `metadata.resourceVersion`; None: all namespaces."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+        result = await self._request("GET", _path(resource, namespace), query=query)
+        api_version = f"{resource.group}/{resource.version}".lstrip("/")
+        for item in result.get("items") or []:  # the server leaves these out within lists
+            item.setdefault("kind", resource.kind)
+            item.setdefault("apiVersion", api_version)
+        return result
+
+    async def create(self, resource: ResourceType, namespace: str | None, body: Object) -> Object:
+        """Create; ApiError 409 (reason AlreadyExists) where the name is taken."""
+        return await self._request("POST", _path(resource, namespace), body=body)
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        grace_period: int | None = None,
+        propagation: str = "Background",
+    ) -> Object:
+        """Delete; with `uid`, only that very object (ApiError 409 where it is another by now)."""
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+        }
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if grace_period is not None:
+            options["gracePeriodSeconds"] = grace_period
+        return await self._request("DELETE", _path(resource, namespace, name), body=options)
+
+    async def merge_patch(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        name: str,
+        body: Object,
+        *,
+        subresource: str | None = None,
+    ) -> Object:
+        """JSON merge patch: given keys are set, null removes, lists are replaced whole."""
+        path = _path(resource, namespace, name, subresource)
+        return await self._request("PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    async def apply(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        name: str,
+        body: Object,
+        *,
+        field_manager: str,
+        force: bool = True,
+        subresource: str | None = None,
+    ) -> Object:
+        """Server-side apply; with `force`, fields that others manage are taken over."""
+        path = _path(resource, namespace, name, subresource)
+        query = {"fieldManager": field_manager, "force": "true" if force else "false"}
+        return await self._request("PATCH", path, query=query, body=body, content_type=APPLY_PATCH)
+
+    async def watch(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        resource_version: str,
+        *,
+        label_selector: str | None = None,
+        timeout: float = 300.0,
+        silence: float = 90.0,
+    ) -> AsyncGenerator[tuple[str, Object], None]:
+        """Events after `resource_version`: ADDED, MODIFIED, DELETED or BOOKMARK, and the object.
+
+        The server ends the watch after `timeout` seconds. After `silence` seconds without a byte
+        the connection is taken for dead (bookmarks come about once a minute), as it is a little
+        after `timeout`. Raises ApiError, with status 410 where `resource_version` is too old.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(int(timeout)),
+        }
+        if label_selector:
+            query["labelSelector"] = label_selector
+        limits = aiohttp.ClientTimeout(total=timeout + 30, sock_connect=5.0, sock_read=silence)
+        try:
+            response = await self._send("GET", _path(resource, namespace), query, timeout=limits)
+            try:
+                if response.status != 200:
+                    raise _refusal(response.status, await response.read())
+                async for line in _lines(response):
+                    yield _event(line)
+            finally:
+                response.close()  # not kept for reuse: there may be more to come on it
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _unanswered(error) from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        try:
+            response = await self._send(
+                method, path, query or {}, body=body, content_type=content_type
+            )
+            async with response:
+                data = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _unanswered(error) from error
+        if not 200 <= response.status <= 299:
+            raise _refusal(response.status, data)
+        try:
+            result = json.loads(data)
+        except ValueError as error:
+            raise ApiError(0, "MalformedAnswer", f"{method} {path}: not JSON") from error
+        return dict(result)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: Object | None = None,
+        content_type: str = "application/json",
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"])
+        response: aiohttp.ClientResponse = await self._api.rest_client.request(
+            method,
+            self._api.configuration.host + path,
+            query_params=dict(query),
+            headers=headers,
+            body=body,
+            _preload_content=False,
+            _request_timeout=timeout or self._timeout,
+        )
+        return response
+
+
+def _path(
+    resource: ResourceType,
+    namespace: str | None,
+    name: str | None = None,
+    subresource: str | None = None,
+) -> str:
+    parts = ["apis", resource.group] if resource.group else ["api"]
+    parts.append(resource.version)
+    if namespace is not None:
+        parts += ["namespaces", namespace]
+    parts.append(resource.plural)
+    parts += [part for part in (name, subresource) if part is not None]
+    return "/" + "/".join(parts)
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    # Not `readline`: it limits the length of a line, and one event can be over a megabyte.
+    buffer = bytearray()
+    async for chunk in response.content.iter_any():
+        buffer += chunk
+        if b"\n" not in chunk:
+            continue
+        *lines, rest = bytes(buffer).split(b"\n")
+        buffer = bytearray(rest)
+        for line in lines:
+            if line.strip():
+                yield line
+
+
+def _event(line: bytes) -> tuple[str, Object]:
+    try:
+        event = json.loads(line)
+        kind, item = str(event["type"]), dict(event["object"])
+        if kind != "ERROR":
+            _ = item["metadata"]["resourceVersion"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ApiError(0, "MalformedEvent", "an event of the watch can't be read") from error
+    if kind == "ERROR":
+        raise ApiError(
+            int(item.get("code") or 500), str(item.get("reason")), str(item.get("message"))
+        )
+    return kind, item
+
+
+def _refusal(status: int, data: bytes) -> ApiError:
+    """What the server said; its Status object where the body is one."""
+    text = data.decode("utf-8", "replace")
+    try:
+        answer = json.loads(text)
+        return ApiError(status, str(answer["reason"]), str(answer["message"]))
+    except (ValueError, KeyError, TypeError):
+        return ApiError(status, "Unknown", text[:1000])
+
+
+def _unanswered(error: Exception) -> ApiError:
+    if isinstance(error, TimeoutError):
+        return ApiError(0, "Timeout", "no answer from the API server in time")
+    return ApiError(0, "Unreachable", f"no answer from the API server: {error}")

@@ -1,0 +1,91 @@
+"""Runs a `reconcile(key)` coroutine for keys whose objects changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from hub_service.kube.client import ApiError
+from hub_service.kube.reflector import Reflector
+from hub_service.kube.store import Key, Object
+from hub_service.kube.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+# Brings what is there to what ought to be there, whatever happened. Returns the seconds after
+# which to look again even if nothing changes, or None.
+Reconcile = Callable[[Key], Awaitable[float | None]]
+# Which keys a change of an object concerns: (key, old, new) -> keys.
+Concerns = Callable[[Key, Object | None, Object | None], Iterable[Key]]
+
+
+def itself(key: Key, _old: Object | None, _new: Object | None) -> Iterable[Key]:
+    """A change concerns the object's own key."""
+    return (key,)
+
+
+class Controller:
+    """A workqueue fed by reflectors and emptied by workers.
+
+    A failed reconciliation is logged with its key and tried again, later each time; the others go
+    on. The reflectors are run by whoever owns them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconcile: Reconcile,
+        *,
+        workers: int = 8,
+        queue: WorkQueue[Key] | None = None,
+    ) -> None:
+        self.queue = queue or WorkQueue[Key]()
+        self._name = name
+        self._reconcile = reconcile
+        self._workers = workers
+        self._reflectors: list[Reflector] = []
+
+    def follow(self, reflector: Reflector, concerns: Concerns = itself) -> None:
+        """Reconcile the keys that each change of this reflector's objects concerns."""
+
+        def on_change(key: Key, old: Object | None, new: Object | None) -> None:
+            for concerned in concerns(key, old, new):
+                self.queue.add(concerned)
+
+        reflector.subscribe(on_change)
+        self._reflectors.append(reflector)
+
+    async def run(self) -> None:
+        """Wait for the reflectors' first lists, then work until cancelled."""
+        for reflector in self._reflectors:
+            await reflector.synced()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+        finally:
+            self.queue.close()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._once(key)
+            finally:
+                self.queue.done(key)
+
+    async def _once(self, key: Key) -> None:
+        self.queue.cancel_timer(key)
+        try:
+            again = await self._reconcile(key)
+        except ApiError as error:
+            delay = self.queue.add_after_failure(key)
+            log.warning("%s %s: %s; again in %.1f s", self._name, key, error, delay)
+        except Exception:
+            delay = self.queue.add_after_failure(key)
+            log.exception("%s %s: failed; again in %.1f s", self._name, key, delay)
+        else:
+            self.queue.forget(key)
+            if again is not None:
+                self.queue.add_after(key, again)

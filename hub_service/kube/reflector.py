@@ -1,0 +1,189 @@
+"""A local copy of one kind, kept current by list and watch.
+
+Consumers are level-based: they are told the key of what changed and look at the copy. Whether a
+change came by an event or by a new list makes no difference to them, and must not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import NamedTuple
+
+from hub_service.kube.backoff import Backoff
+from hub_service.kube.client import ApiError, Cluster, ResourceType
+from hub_service.kube.store import Change, Indexer, Key, Object, Store, as_number
+
+log = logging.getLogger(__name__)
+
+OnChange = Callable[[Key, Object | None, Object | None], None]
+Predicate = Callable[[Object | None], bool]
+
+# A watch that lived this long, or brought anything, was a working one.
+_LONG_ENOUGH = 10.0
+
+
+class _Waiter(NamedTuple):
+    predicate: Predicate
+    future: asyncio.Future[Object | None]
+
+
+class Reflector:
+    """Lists a kind, then watches it from there; `run` goes on until cancelled.
+
+    A watch that ends or breaks is taken up where it was. Where the server no longer has the
+    history (410), or an event could not be read, everything is listed anew, and what differs is
+    reported like any other change. Failures are retried with growing delays.
+
+    `on_change(key, old, new)` is called on the event loop, in order, and must not block; `old` and
+    `new` are there to compute which other keys are concerned. Objects in `store` are shared: never
+    change them.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        resource: ResourceType,
+        namespace: str | None,
+        *,
+        label_selector: str | None = None,
+        on_change: OnChange | None = None,
+        indexers: Mapping[str, Indexer] | None = None,
+        watch_timeout: float = 300.0,
+        silence: float = 90.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.store = Store(indexers)
+        self._cluster = cluster
+        self._resource = resource
+        self._namespace = namespace
+        self._label_selector = label_selector
+        self._listeners: list[OnChange] = [on_change] if on_change else []
+        self._watch_timeout = watch_timeout
+        self._silence = silence
+        self._backoff = backoff or Backoff(0.1, 30.0)
+        self._resource_version: str | None = None  # None: list before watching
+        self._synced = asyncio.Event()
+        self._waiters: dict[Key, list[_Waiter]] = {}
+
+    def subscribe(self, on_change: OnChange) -> None:
+        """Tell this one as well of every change from now on."""
+        self._listeners.append(on_change)
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            try:
+                if self._resource_version is None:
+                    await self._list()
+                await self._watch()
+            except ApiError as error:
+                if error.status == 410 or error.reason == "MalformedEvent":
+                    self._resource_version = None
+                log.warning("%s: %s; trying again", self, error)
+            if loop.time() - started > _LONG_ENOUGH:
+                self._backoff.reset()
+            await asyncio.sleep(self._backoff.next())
+
+    async def synced(self, timeout: float | None = None) -> None:
+        """Wait for the first complete list. Raises TimeoutError, naming the kind."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._synced.wait()
+        except TimeoutError:
+            raise TimeoutError(f"{self}: not listed within {timeout} s") from None
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the first list is there."""
+        return self._synced.is_set()
+
+    async def wait_for(
+        self,
+        key: Key | tuple[str, str],
+        predicate: Predicate,
+        timeout: float | None = None,
+    ) -> Object | None:
+        """Wait until `predicate` is true of the object under `key` (None while there is none).
+
+        Looks now and at every change; returns the object it was true of. Raises TimeoutError.
+        Changes that follow each other closely may be seen as one.
+        """
+        key = Key(*key)
+        async with asyncio.timeout(timeout):
+            await self._synced.wait()
+            item = self.store.get(key)
+            if predicate(item):
+                return item
+            waiter = _Waiter(predicate, asyncio.get_running_loop().create_future())
+            self._waiters.setdefault(key, []).append(waiter)
+            try:
+                return await waiter.future
+            finally:
+                self._waiters[key].remove(waiter)
+                if not self._waiters[key]:
+                    del self._waiters[key]
+
+    def record(self, item: Object) -> None:
+        """Take in the server's answer to a write, so that the copy isn't behind one's own writes.
+
+        Left out where the watch has been past it already: the object may be gone since.
+        """
+        version = as_number(item["metadata"].get("resourceVersion"))
+        if version > as_number(self._resource_version):
+            self._tell(self.store.record(item))
+
+    async def _list(self) -> None:
+        result = await self._cluster.list(
+            self._resource, self._namespace, label_selector=self._label_selector
+        )
+        version = str(result["metadata"]["resourceVersion"])
+        changes = self.store.replace(result.get("items") or [], version)
+        self._resource_version = version
+        self._synced.set()
+        for change in changes:
+            self._tell(change)
+
+    async def _watch(self) -> None:
+        assert self._resource_version is not None  # noqa: S101 - set by _list
+        events = self._cluster.watch(
+            self._resource,
+            self._namespace,
+            self._resource_version,
+            label_selector=self._label_selector,
+            timeout=self._watch_timeout,
+            silence=self._silence,
+        )
+        async with aclosing(events):
+            async for kind, item in events:
+                self._backoff.reset()
+                self._resource_version = item["metadata"]["resourceVersion"]
+                if kind == "BOOKMARK":
+                    continue
+                change = self.store.remove(item) if kind == "DELETED" else self.store.put(item)
+                if change is not None:
+                    self._tell(change)
+
+    def _tell(self, change: Change) -> None:
+        for waiter in self._waiters.get(change.key, ()):
+            _try(waiter, change.new)
+        for listener in self._listeners:
+            listener(*change)
+
+    def __str__(self) -> str:
+        where = self._namespace or "all namespaces"
+        return f"watch of {self._resource.plural} in {where}"
+
+
+def _try(waiter: _Waiter, item: Object | None) -> None:
+    if waiter.future.done():
+        return
+    try:
+        if waiter.predicate(item):
+            waiter.future.set_result(item)
+    except Exception as error:  # noqa: BLE001 - raised where it is waited for
+        waiter.future.set_exception(error)

@@ -1,0 +1,101 @@
+"""Reading pod templates: which container is the kernel's, which labels are meant, how many GPUs.
+
+Pure, on the plain dict of a template: {"metadata": {...}, "spec": {...}}. Nothing here changes
+what it is given.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from hub_service.kinds import COMPONENT_KERNEL, Object
+
+# Resource names that count as a GPU.
+GPU_RESOURCES = ("nvidia.com/gpu*", "nvidia.com/mig-*", "amd.com/gpu*", "gpu.intel.com/*")
+
+# Fields of a pod's metadata; any other text there (`app: x`) is meant as a label.
+_METADATA_FIELDS = frozenset(
+    {
+        "annotations", "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp",
+        "finalizers", "generateName", "generation", "labels", "managedFields", "name",
+        "namespace", "ownerReferences", "resourceVersion", "selfLink", "uid",
+    }
+)  # fmt: skip
+
+# The hub's own pods carry this label; network policies and the hub's watch select by it.
+_HUBS_OWN_LABEL = ("component", "singleuser-server")
+
+
+class Metadata(NamedTuple):
+    """What a pod takes from its template's metadata, and sentences about what it doesn't."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    left_out: list[str]
+
+
+def metadata(template: Object) -> Metadata:
+    """Labels and annotations of a template.
+
+    Texts written directly into the metadata (`app: x`) are meant as labels and become such. Names,
+    owners and the like belong to one pod and can't come from a template.
+    """
+    given: Object = template.get("metadata") or {}
+    labels: dict[str, str] = {}
+    left_out = []
+    for field, value in given.items():
+        if field in ("labels", "annotations", "creationTimestamp"):
+            continue
+        if field not in _METADATA_FIELDS and isinstance(value, str):
+            labels[field] = value
+        else:
+            left_out.append(f"metadata.{field} is left out: it can't come from a template")
+    labels.update(given.get("labels") or {})
+    key, value = _HUBS_OWN_LABEL
+    if labels.get(key) == value:
+        del labels[key]
+        left_out.append(f"the label {key}: {value} is left out: it marks the hub's notebook pods")
+    return Metadata(labels, dict(given.get("annotations") or {}), left_out)
+
+
+def containers(template: Object) -> list[Object]:
+    """The template's containers, possibly none."""
+    return list((template.get("spec") or {}).get("containers") or [])
+
+
+def kernel_index(template: Object) -> int:
+    """Position of the kernel's container: the one named `kernel`, else the first."""
+    for position, container in enumerate(containers(template)):
+        if container.get("name") == COMPONENT_KERNEL:
+            return position
+    return 0
+
+
+def gpus(template: Object) -> int:
+    """GPUs that a pod of this template asks of the scheduler, of whatever make.
+
+    As the scheduler counts: the containers together, or the greediest init container if that is
+    more; an init container that keeps running counts with the containers.
+    """
+    together = sum(_gpus_of(container) for container in containers(template))
+    before = 0
+    for container in (template.get("spec") or {}).get("initContainers") or []:
+        if container.get("restartPolicy") == "Always":
+            together += _gpus_of(container)
+        else:
+            before = max(before, _gpus_of(container))
+    return max(together, before)
+
+
+def _gpus_of(container: Object) -> int:
+    resources: Object = container.get("resources") or {}
+    wanted: dict[str, Any] = {
+        **(resources.get("requests") or {}),
+        **(resources.get("limits") or {}),
+    }
+    return sum(
+        int(amount)
+        for name, amount in wanted.items()
+        if any(fnmatchcase(name, pattern) for pattern in GPU_RESOURCES) and str(amount).isdigit()
+    )
