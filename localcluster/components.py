@@ -195,6 +195,7 @@ def _write_kubelet_config(cluster: Cluster) -> None:
         "clusterDNS": [cluster.dns],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
+        "nodeStatusUpdateFrequency": "1s",  # how soon the node offers its GPUs
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "serializeImagePulls": False,
         # Images can't be fetched again where no registry is reachable: never remove them.

@@ -37,6 +37,13 @@ func serveGPUs(args []string) error {
 		plugin.ids = append(plugin.ids,
 			&devices.Device{ID: fmt.Sprintf("GPU-%d", i), Health: devices.Healthy})
 	}
+	kubelet, err := os.Stat(devices.KubeletSocket)
+	for ; os.IsNotExist(err); kubelet, err = os.Stat(devices.KubeletSocket) {
+		time.Sleep(100 * time.Millisecond) // the kubelet is starting
+	}
+	if err != nil {
+		return err
+	}
 	socket := filepath.Join(devices.DevicePluginPath, "elastic-gpus.sock")
 	if err := os.Remove(socket); err != nil && !os.IsNotExist(err) {
 		return err
@@ -53,10 +60,6 @@ func serveGPUs(args []string) error {
 			os.Exit(1)
 		}
 	}()
-	kubelet, err := os.Stat(devices.KubeletSocket)
-	if err != nil {
-		return err
-	}
 	if err := register(filepath.Base(socket)); err != nil {
 		return err
 	}
