@@ -104,9 +104,12 @@ class Person:
                         raise RequestFailedError(500, str(progress), event["message"])
                     if event.get("ready"):
                         break
-            # The first page of the server signs us in there.
-            await self._text("GET", self._server(server) / "lab")
+            await self.sign_in_to_server(server=server)
         return lines
+
+    async def sign_in_to_server(self, *, server: str = "") -> None:
+        """Open the first page of one's running server, which signs us in there."""
+        await self._text("GET", self._server(server) / "lab")
 
     async def stop_server(self, *, server: str = "", timeout: float = 60) -> None:
         """Stop one's server and wait until the hub has let go of it."""
@@ -118,6 +121,12 @@ class Person:
             while (await self.user())["servers"].get(server):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
+    async def api_token(self) -> str:
+        """A new token of one's own, as the hub's token page makes them; for programs."""
+        url = self.base / "hub/api/users" / self.name / "tokens"
+        model = await self._json("POST", url, json={"note": "a program", "expires_in": 3600})
+        return str(model["token"])
+
     async def user(self) -> dict[str, Any]:
         """The hub's model of oneself."""
         model: dict[str, Any] = await self._json("GET", self.base / "hub/api/users" / self.name)
@@ -128,6 +137,11 @@ class Person:
         return await self._json("GET", self.base / "services/elastic" / path)
 
     # -- the notebook server
+
+    @property
+    def server_url(self) -> URL:
+        """One's default server."""
+        return self._server()
 
     def _server(self, server: str = "") -> URL:
         url = self.base / "user" / self.name
@@ -142,6 +156,11 @@ class Person:
         """The models of the kernels that one's server lists."""
         models: list[dict[str, Any]] = await self._json("GET", self._server() / "api/kernels")
         return models
+
+    async def save_file(self, path: str, text: str) -> None:
+        """Save a file in one's home, as by JupyterLab's upload."""
+        body = {"type": "file", "format": "text", "content": text}
+        await self._text("PUT", self._server() / "api/contents" / path, json=body)
 
     async def start_kernel(self, spec: str, *, server: str = "", **body: Any) -> str:
         """Start a kernel through one's notebook server; returns its id."""

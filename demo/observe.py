@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from hub_service.kinds import JUPYTER_KERNELS, LABEL_OWNER, PODS, Object, Resource
@@ -39,9 +39,13 @@ def gpus_of(pod: Object) -> int:
 
 
 async def gpus_in_use(cluster: Cluster, namespace: str) -> int:
-    """GPUs requested by the pods of a namespace that sit on a node and have not ended."""
-    pods = await cluster.list(PODS, namespace)
-    return sum(gpus_of(pod) for pod in pods["items"] if _holds_its_resources(pod))
+    """GPUs held by the pods of a namespace."""
+    return gpus_held((await cluster.list(PODS, namespace))["items"])
+
+
+def gpus_held(pods: Iterable[Object]) -> int:
+    """GPUs requested by those pods that sit on a node and have not ended."""
+    return sum(gpus_of(pod) for pod in pods if _holds_its_resources(pod))
 
 
 async def gpus_of_the_cluster(cluster: Cluster) -> int:

@@ -1,0 +1,141 @@
+"""A hub on a real cluster, installed once for all end-to-end tests, and people who use it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from demo.client import Person
+from demo.install import HUB_NAMESPACE, Images, Installation, install, kubectl
+from demo.observe import gpus_held, kernels_of, watching
+from hub_service.kinds import JUPYTER_KERNELS, PODS, Object
+from hub_service.kube.client import Cluster
+from hub_service.kube.reflector import Reflector
+
+# Whatever can put a GPU into a notebook's pod does so in this hub, for all tests.
+GREEDY_NOTEBOOKS = """
+c.KubeSpawner.extra_resource_limits = {"nvidia.com/gpu": "1"}
+c.KubeSpawner.init_containers = [{
+    "name": "prepare", "image": demo["notebookImage"], "command": ["true"],
+    "resources": {"limits": {"nvidia.com/gpu": "1"}},
+}]
+c.KubeSpawner.lifecycle_hooks = {"postStart": {"exec": {"command": ["touch", "/tmp/hooked"]}}}
+c.KubeSpawner.profile_list = [
+    {"display_name": "Plain", "slug": "plain", "default": True},
+    {"display_name": "Two GPUs, please", "slug": "greedy",
+     "kubespawner_override": {"extra_resource_limits": {"nvidia.com/gpu": "2"}}},
+]
+
+def add_a_sidecar(spawner, pod):
+    pod.spec.containers.append({
+        "name": "sidecar", "image": demo["notebookImage"], "command": ["sleep", "infinity"],
+        "resources": {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}},
+    })
+    return pod
+
+c.KubeSpawner.modify_pod_hook = add_a_sidecar
+"""
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    return Images(os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", Images.tag))
+
+
+@pytest.fixture(scope="session")
+def installation(images: Images) -> Iterator[Installation]:
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("no cluster: KUBECONFIG is not set (`make test` sets one up)")
+    yield install(images, extra_config=GREEDY_NOTEBOOKS)
+    for target in ("deployment/hub", "deployment/proxy"):
+        print(kubectl("-n", HUB_NAMESPACE, "logs", target, "--tail=400"))
+
+
+@pytest.fixture
+def namespace(installation: Installation) -> str:
+    return installation.namespace
+
+
+@pytest.fixture
+async def cluster(installation: Installation) -> AsyncIterator[Cluster]:
+    async with Cluster.from_environment() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def kernels(cluster: Cluster, namespace: str) -> AsyncIterator[Reflector]:
+    """A current copy of the JupyterKernels."""
+    async with watching(cluster, JUPYTER_KERNELS, namespace) as reflector:
+        yield reflector
+
+
+@dataclass
+class House:
+    """Lets people in, and sees to it that nothing of them is left."""
+
+    installation: Installation
+    stack: AsyncExitStack
+
+    async def enter(self, name: str) -> Person:
+        """Somebody at the door: not logged in yet."""
+        person = Person(self.installation.url, name, self.installation.password)
+        return await self.stack.enter_async_context(person)
+
+    async def open(self, name: str) -> Person:
+        """Somebody with a running notebook server."""
+        person = await self.enter(name)
+        await person.login()
+        self.stack.push_async_callback(person.stop_server)
+        await person.start_server()
+        return person
+
+
+@pytest.fixture
+async def house(installation: Installation) -> AsyncIterator[House]:
+    async with AsyncExitStack() as stack:
+        yield House(installation, stack)
+
+
+OneKernel = Callable[[str], Awaitable[Object]]
+
+
+@pytest.fixture
+def kernel_of(cluster: Cluster, namespace: str) -> OneKernel:
+    """The one JupyterKernel of a user."""
+
+    async def find(owner: str) -> Object:
+        (kernel,) = await kernels_of(cluster, namespace, owner)
+        return kernel
+
+    return find
+
+
+async def gpus_become(count: int, cluster: Cluster, namespace: str, seconds: float = 60) -> None:
+    """Wait until the users' pods hold that many GPUs. Raises TimeoutError."""
+    async with watching(cluster, PODS, namespace) as pods:
+        changed = asyncio.Event()
+        pods.subscribe(lambda *_: changed.set())
+        async with asyncio.timeout(seconds):
+            while gpus_held(pods.store) != count:
+                await changed.wait()
+                changed.clear()
+
+
+def hub_pod() -> str:
+    """The name of the hub's pod."""
+    pods = json.loads(
+        kubectl("-n", HUB_NAMESPACE, "get", "pods", "-l", "component=hub", "-o", "json")
+    )
+    names: list[str] = [pod["metadata"]["name"] for pod in pods["items"]]
+    return names[0]
+
+
+def in_hub(*command: str) -> str:
+    """Run a command in the hub's container; returns what it printed."""
+    return kubectl("-n", HUB_NAMESPACE, "exec", hub_pod(), "-c", "hub", "--", *command)

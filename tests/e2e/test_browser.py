@@ -1,0 +1,75 @@
+"""JupyterLab in a real browser: log in, open a notebook on a GPU kernel, run it, see the answer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from demo.client import Person
+from demo.install import Installation
+from tests.e2e.conftest import House
+
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "digits.ipynb"
+SECONDS = 60_000
+
+# Without these the browser asks its maker for updates, which says nothing about us.
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--no-first-run"]  # fmt: skip
+
+
+def chromium() -> str:
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if program is None:
+        pytest.skip("no browser: install chromium, or set CHROMIUM to a program")
+    return program
+
+
+async def test_a_person_works_in_jupyterlab(
+    house: House, installation: Installation, tmp_path: Path
+) -> None:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=QUIET)
+        try:
+            await _work(browser, house, installation, tmp_path)
+        finally:
+            await browser.close()
+
+
+async def _work(browser: Browser, house: House, installation: Installation, folder: Path) -> None:
+    person: Person = await house.enter("lovelace")
+    await person.login()
+    house.stack.push_async_callback(person.stop_server)
+    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(SECONDS)
+
+    await page.goto(installation.url)
+    await page.fill("#username_input", "lovelace")
+    await page.fill("#password_input", installation.password)
+    await page.click("#login_submit")
+    await page.wait_for_selector("text=Two GPUs, please")  # the options of the spawn page
+    await page.click("input[type=submit]")
+    await page.wait_for_url("**/user/lovelace/lab**")
+    await person.sign_in_to_server()
+    await person.save_file("digits.ipynb", NOTEBOOK.read_text())
+
+    await page.goto(f"{installation.url}/user/lovelace/lab/tree/digits.ipynb")
+    await _run_all(page)
+
+    outputs = page.locator(".jp-OutputArea-output")
+    await expect(outputs.filter(has_text="accuracy:")).to_be_visible(timeout=SECONDS)
+    await expect(outputs.filter(has_text="GPU: GPU-")).to_be_visible()
+    await expect(page.locator(".jp-Toolbar-kernelName")).to_contain_text("Python 3 (1 GPU)")
+    picture = Path(os.environ.get("SCREENSHOT", folder / "jupyterlab.png"))
+    await page.screenshot(path=picture)
+    assert picture.stat().st_size > 20_000
+
+
+async def _run_all(page: Page) -> None:
+    await page.wait_for_selector(".jp-NotebookPanel .jp-Notebook .jp-Cell")
+    await page.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]")
+    await page.click("text=Run >> nth=0")
+    await page.click("text=Run All Cells")

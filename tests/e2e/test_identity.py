@@ -1,0 +1,55 @@
+"""Who one is, is what the hub says; what is another's can't be seen, reached or ended."""
+
+from __future__ import annotations
+
+import pytest
+
+from demo.client import RequestFailedError
+from hub_service.kube.client import Cluster
+from tests.e2e.conftest import House, OneKernel
+
+LONG = "l" + "o" * 66 + "ng"
+
+
+@pytest.mark.parametrize("name", ["root", "a@b.org", "zoë", LONG])
+async def test_any_user_name_works(house: House, name: str, kernel_of: OneKernel) -> None:
+    person = await house.open(name)
+    kernel = await person.start_kernel("python")
+
+    cell = await person.run(kernel, "import os; print(os.environ['KERNEL_USERNAME'])")
+
+    assert cell.text == f"{name}\n"
+    assert (await kernel_of(name))["spec"]["owner"] == name
+
+
+async def test_another_users_kernel_is_out_of_reach(house: House) -> None:
+    ada, grace = await house.open("ada"), await house.open("grace")
+    kernel = await ada.start_kernel("python")
+    await ada.run(kernel, "secret = 42")
+
+    assert kernel not in [model["id"] for model in await grace.kernels()]
+    for attempt in (grace.interrupt, grace.restart, grace.shut_down):
+        with pytest.raises(RequestFailedError) as refusal:
+            await attempt(kernel)
+        assert refusal.value.status in (403, 404), attempt
+    with pytest.raises(Exception, match=r"40[34]"):
+        await grace.run(kernel, "print(secret)", timeout=10)
+
+    assert (await ada.run(kernel, "print(secret)")).text == "42\n"
+
+
+async def test_the_service_lists_ones_own_kernels_and_an_admin_all(
+    house: House, cluster: Cluster
+) -> None:
+    ada, grace = await house.open("ada"), await house.open("grace")
+    admin = await house.enter("admin")
+    await admin.login()
+    first, second = await ada.start_kernel("python-gpu"), await grace.start_kernel("python")
+
+    own = (await ada.service("api/kernels"))["kernels"]
+    every = (await admin.service("api/kernels"))["kernels"]
+
+    assert [k["kernelID"] for k in own] == [first]
+    assert {k["kernelID"]: k["owner"] for k in every} == {first: "ada", second: "grace"}
+    assert own[0]["gpus"] == 1
+    assert (await ada.service("health"))["status"] == "ok"
