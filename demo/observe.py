@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
-from hub_service.kinds import JUPYTER_KERNELS, LABEL_OWNER, PODS, Object, Resource
+from hub_service.kinds import JUPYTER_KERNELS, LABEL_OWNER, PODS, Object, Resource, status_of
 from hub_service.kube.client import ApiError, Cluster
 from hub_service.kube.reflector import Reflector
 from hub_service.names import safe_label
@@ -91,6 +92,28 @@ async def gpu_pod(
         await cluster.delete(PODS, namespace, name, grace_period=0)
 
 
+async def let_idle(
+    cluster: Cluster, namespace: str, kernel: str, kernels: Reflector, *, seconds: int
+) -> float:
+    """Shorten one idle kernel's time-out so that its deadline comes in about `seconds`.
+
+    Waits until the kernel is idle first. Returns the deadline, in seconds since the epoch.
+    """
+    idle = await kernels.wait_for((namespace, kernel), _is_idle, 60)
+    last = datetime.fromisoformat(status_of(idle or {})["activity"]["lastActivity"])
+    timeout = int((datetime.now(UTC) - last).total_seconds()) + seconds
+    await cluster.merge_patch(
+        JUPYTER_KERNELS, namespace, kernel, {"spec": {"cullIdleTimeout": timeout}}
+    )
+    return last.timestamp() + timeout
+
+
+def is_unschedulable(pod: Object | None) -> bool:
+    """Whether the scheduler has said that there is no room for a pod."""
+    conditions = status_of(pod or {}).get("conditions") or []
+    return any(condition.get("reason") == "Unschedulable" for condition in conditions)
+
+
 def is_scheduled(pod: Object | None) -> bool:
     """Whether the scheduler has found room for a pod: what it asks for was allocatable."""
     return bool(pod and pod["spec"].get("nodeName"))
@@ -99,6 +122,11 @@ def is_scheduled(pod: Object | None) -> bool:
 def is_running(pod: Object | None) -> bool:
     """Whether a pod's containers run."""
     return bool(pod and pod.get("status", {}).get("phase") == "Running")
+
+
+def _is_idle(kernel: Object | None) -> bool:
+    activity = status_of(kernel or {}).get("activity") or {}
+    return activity.get("executionState") == "idle"
 
 
 def _holds_its_resources(pod: Object) -> bool:

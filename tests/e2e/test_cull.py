@@ -9,7 +9,7 @@ from demo.observe import gpu_pod, gpus_of_the_cluster, is_running, kernels_of, w
 from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNELS, PODS, is_true, status_of
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
-from tests.e2e.conftest import House, gpus_become
+from tests.e2e.support import House, gpus_become
 
 SECONDS = 60.0
 

@@ -6,7 +6,7 @@ import pytest
 
 from demo.client import RequestFailedError
 from hub_service.kube.client import Cluster
-from tests.e2e.conftest import House, OneKernel
+from tests.e2e.support import House, OneKernel
 
 LONG = "l" + "o" * 66 + "ng"
 

@@ -11,7 +11,7 @@ from demo.client import Person
 from demo.install import Images
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, PODS, uid_of
 from hub_service.kube.client import Cluster
-from tests.e2e.conftest import House
+from tests.e2e.support import House
 
 # What the product promises, from the change to the list in the notebook server.
 PROMISED_SECONDS = 2.0

@@ -9,7 +9,7 @@ from demo.observe import gpus_in_use, kernels_of
 from hub_service.kinds import PODS, Object, status_of
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
-from tests.e2e.conftest import House, OneKernel, gpus_become
+from tests.e2e.support import House, OneKernel, gpus_become
 
 SECONDS = 60.0
 

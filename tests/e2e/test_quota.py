@@ -8,7 +8,7 @@ from demo.client import RequestFailedError
 from demo.observe import kernels_of
 from hub_service.kinds import PODS
 from hub_service.kube.client import Cluster
-from tests.e2e.conftest import House
+from tests.e2e.support import House
 
 
 async def test_a_start_over_the_quota_is_refused_and_says_why(

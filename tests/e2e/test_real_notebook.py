@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 
 from demo.client import Person
-from tests.e2e.conftest import House
 from tests.e2e.notebook_runner import run_notebook
+from tests.e2e.support import House
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "digits.ipynb"
 

@@ -1,0 +1,1 @@
+"""How fast kernels start and GPUs come back, against a floor measured in the same run."""
