@@ -1,4 +1,4 @@
-"""The command line: python3 -m localcluster up|down|status|load|kubeconfig."""
+"""The command line: python3 -m localcluster up|down|status|kubeconfig|images|load."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from localcluster import lifecycle
+from localcluster import base, images, lifecycle
 from localcluster.layout import DEFAULT_NAME, PROJECT, ClusterError, find_cluster
 
 
@@ -27,6 +27,14 @@ def main() -> int:
     stop.add_argument("--purge", action="store_true", help="remove its images too")
     add("status", "say how the cluster is; the exit status is 0 if it is well")
     add("kubeconfig", "print the administrator's access to the cluster")
+    build = add("images", "build the images that changed and load them into the cluster")
+    build.add_argument("image", nargs="*", help=f"{', '.join(images.INPUTS)}; all if none is named")
+    build.add_argument("--registry", default="elastic", help="before the names (%(default)s)")
+    build.add_argument("--tag", default="dev", help="after the names (%(default)s)")
+    build.add_argument("--base-image", default=base.AUTOMATIC, help="an image, `local` or `auto`")
+    build.add_argument("--push", action="store_true", help="push them to the registry too")
+    store = add("load", "load an image archive into the cluster")
+    store.add_argument("archive", type=Path)
     arguments = parser.parse_args()
     try:
         return _run(arguments)
@@ -46,6 +54,16 @@ def _run(arguments: argparse.Namespace) -> int:
         why = lifecycle.unhealthy(find_cluster(name))
         print(f"cluster {name}: {why or 'well'}")
         return 1 if why else 0
+    elif arguments.command == "images":
+        names = arguments.image or list(images.INPUTS)
+        if unknown := set(names) - set(images.INPUTS):
+            raise ClusterError(f"no image is called {', '.join(unknown)}: see images/")
+        naming = images.Naming(arguments.registry, arguments.tag)
+        cluster = find_cluster(name)
+        images.images(names, naming, arguments.base_image, cluster, push=arguments.push)
+    elif arguments.command == "load":
+        for loaded in images.load(arguments.archive, find_cluster(name)):
+            print(f"loaded {loaded}")
     elif arguments.command == "kubeconfig":
         access = find_cluster(name).admin_kubeconfig
         if not access.exists():

@@ -18,15 +18,17 @@ def write_image(archive: Path, name: str, program: Path) -> None:
     with tarfile.open(fileobj=layer, mode="w") as tar:
         _add(tar, program.name, program.read_bytes(), mode=0o755)
     machine = platform.machine()
-    config = json.dumps({
-        "architecture": _ARCHITECTURES.get(machine, machine),
-        "os": "linux",
-        "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
-        "rootfs": {
-            "type": "layers",
-            "diff_ids": [f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"],
-        },
-    }).encode()
+    config = json.dumps(
+        {
+            "architecture": _ARCHITECTURES.get(machine, machine),
+            "os": "linux",
+            "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
+            "rootfs": {
+                "type": "layers",
+                "diff_ids": [f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"],
+            },
+        }
+    ).encode()
     manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
     with tarfile.open(archive, "w") as tar:
         _add(tar, "config.json", config)

@@ -37,7 +37,10 @@ def logged(arguments: Sequence[str | Path], log: Path, hint: str, **options: obj
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         done = subprocess.run(  # type: ignore[call-overload]
-            [str(a) for a in arguments], stdout=out, stderr=subprocess.STDOUT, check=False,
+            [str(a) for a in arguments],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
             **options,
         )
     if done.returncode:

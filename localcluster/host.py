@@ -35,9 +35,7 @@ def prepare_for_cluster() -> None:
         missing.add("containernetworking-plugins")
     install(missing)
     flags = ["--mount", "--net", "--pid", "--fork"]
-    test = subprocess.run(
-        ["unshare", *flags, "true"], capture_output=True, text=True, check=False
-    )
+    test = subprocess.run(["unshare", *flags, "true"], capture_output=True, text=True, check=False)
     if test.returncode:
         raise ClusterError(
             f"this machine does not allow new namespaces: {test.stderr.strip()}\n"
@@ -62,10 +60,15 @@ def cni_folder() -> Path | None:
     return None
 
 
-def prepare_for_images(*, make_base: bool) -> None:
+def prepare_for_images() -> None:
     """The commands that build images; installs what is missing."""
     require_root("images are built with chroot")
-    install(_missing(IMAGE_COMMANDS | (BASE_COMMANDS if make_base else {})))
+    install(_missing(IMAGE_COMMANDS))
+
+
+def prepare_for_base() -> None:
+    """The command that makes a base image of Debian packages; installs it if missing."""
+    install(_missing(BASE_COMMANDS))
 
 
 def _missing(commands: dict[str, str]) -> set[str]:

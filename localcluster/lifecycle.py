@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -230,17 +229,10 @@ def _clean_environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def _locked(name: str) -> Iterator[Cluster]:
-    """One command at a time for a cluster; the lock goes when the command ends, however."""
-    STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / ".lock").open("w") as every:
-        fcntl.flock(every, fcntl.LOCK_EX)
+    """The cluster, for this command alone; a new one gets its addresses here."""
+    with processes.one_at_a_time(STATE / ".lock", "choosing addresses"):
         cluster = find_cluster(name)
         cluster.folder.mkdir(exist_ok=True)
         (cluster.folder / "index").write_text(str(cluster.index))
-    with (cluster.folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another command works on cluster {name}: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with processes.one_at_a_time(cluster.folder / "lock", f"at work on cluster {name}"):
         yield cluster

@@ -42,7 +42,7 @@ def main() -> None:
         record(cluster.process_record, launcher=os.getpid())
         inner = [sys.executable, "-m", "localcluster.node", "run", *sys.argv[2:]]
         flags = ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        os.execvp("unshare", ["unshare", *flags, *inner])
+        os.execvp("unshare", ["unshare", *flags, *inner])  # noqa: S606 - no shell is meant
     Node(cluster, arguments.programs, arguments.cni, arguments.gpus).run()
 
 

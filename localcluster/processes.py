@@ -1,14 +1,20 @@
-"""The record of the processes that a cluster started, so that only those are ever ended."""
+"""Processes: one command at a time, and a record of what a cluster started.
+
+Only recorded processes are ever ended.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from localcluster.console import say
 from localcluster.layout import ClusterError
 
 
@@ -85,3 +91,16 @@ def _reap(pids: dict[str, int]) -> None:
     for pid in pids.values():
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
+    """Wait until no other command does this; the lock goes when this one ends, however."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another command is {what}: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

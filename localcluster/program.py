@@ -14,6 +14,7 @@ from pathlib import Path
 
 from localcluster.console import command, logged, say, tail
 from localcluster.layout import PROGRAMS, ClusterError, cache_folder
+from localcluster.processes import one_at_a_time
 
 KUBERNETES = "v1.34.4"
 _GO_AT_LEAST = (1, 24)
@@ -24,8 +25,9 @@ _VERSION_VARIABLES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/ver
 def program_folder() -> Path:
     """The folder with the built programs `localkube` and `pause`; builds them when needed."""
     folder = cache_folder() / f"localkube-{_digest()}"
-    if not folder.exists():
-        _build(folder)
+    with one_at_a_time(cache_folder() / "localkube.lock", "building Kubernetes"):
+        if not folder.exists():
+            _build(folder)
     return folder
 
 
@@ -52,7 +54,11 @@ def _build(folder: Path) -> None:
     hint = "Go modules come from the address in GOPROXY (`go env GOPROXY`): is it reachable?"
     listing = subprocess.run(
         [go, "list", "-deps", "./..."],
-        cwd=PROGRAMS, env=environment, capture_output=True, text=True, check=False,
+        cwd=PROGRAMS,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listing.returncode:
         raise ClusterError(f"go list failed:\n{listing.stderr[-2000:]}\n{hint}")
@@ -63,7 +69,10 @@ def _build(folder: Path) -> None:
     with log.open("w") as out:
         build = subprocess.Popen(
             [*arguments, "-o", f"{unfinished}/", "./..."],
-            cwd=PROGRAMS, env=environment, stdout=out, stderr=subprocess.STDOUT,
+            cwd=PROGRAMS,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
     shown = time.monotonic()
     while True:
@@ -77,10 +86,7 @@ def _build(folder: Path) -> None:
     if code:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise ClusterError(f"go build failed:\n{tail(log)}\n(all of it: {log})")
-    try:
-        unfinished.rename(folder)
-    except OSError:  # another build of the same sources was faster
-        shutil.rmtree(unfinished)
+    unfinished.rename(folder)
     say(f"built {folder}/localkube")
 
 

@@ -1,0 +1,63 @@
+# `make` or `make help` lists the targets. Settings: make cluster GPUS=4, make images TAG=1.0 …
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+GPUS ?= 2
+REGISTRY ?= elastic
+TAG ?= dev
+BASE_IMAGE ?= auto
+PUSH ?=
+KUBECONFIG_FILE := $(CURDIR)/.cluster/kubeconfig
+LOCALCLUSTER := $(PYTHON) -m localcluster
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- a Kubernetes for anyone who has none ------------------------------------------------------
+
+.PHONY: cluster
+cluster: ## Start a one-node Kubernetes here (GPUS=2), or do nothing if it runs
+	@$(LOCALCLUSTER) up --gpus $(GPUS) --kubeconfig $(KUBECONFIG_FILE)
+
+.PHONY: cluster-down
+cluster-down: ## End it; its images are kept (PURGE=1: those too)
+	@$(LOCALCLUSTER) down $(if $(PURGE),--purge)
+
+.PHONY: images
+images: ## Build what changed, load it into the cluster (REGISTRY, TAG, BASE_IMAGE, PUSH=1)
+	@$(LOCALCLUSTER) images --registry $(REGISTRY) --tag $(TAG) --base-image $(BASE_IMAGE) \
+		$(if $(PUSH),--push)
+
+# --- environments ------------------------------------------------------------------------------
+
+.PHONY: venv
+venv: .venv/.installed .venv-gateway/.installed ## Make .venv and .venv-gateway for development
+
+.venv/.installed: requirements/dev.txt
+.venv-gateway/.installed: requirements/gateway-dev.txt
+.venv/.installed .venv-gateway/.installed:
+	@echo "making $(@D) from $<"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed; name one with PYTHON=…"; exit 1; }
+	@$(PYTHON) -m venv --clear $(@D) \
+		|| { echo "error: Python's venv is missing: install the Debian package python3-venv"; exit 1; }
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< \
+		|| { echo "error: packages could not be installed: is pip's package index reachable?"; exit 1; }
+	@touch $@
+
+.PHONY: lock
+lock: ## Pin the newest versions that requirements/*.in allow (needs uv)
+	@command -v uv >/dev/null || { echo "error: uv is missing: pip install uv"; exit 1; }
+	@set -e; for name in dev gateway-dev build proxy hub gateway notebook kernel; do \
+		echo "requirements/$$name.txt"; \
+		(cd requirements && uv pip compile --quiet --upgrade --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-header --no-annotate $$name.in -o $$name.txt); \
+	done
+	@command -v npm >/dev/null || { echo "error: npm is missing: install it for images/proxy"; exit 1; }
+	@echo "images/proxy/package-lock.json"
+	@cd images/proxy && rm -f package-lock.json \
+		&& npm install --silent --package-lock-only --omit-lockfile-registry-resolved \
+		&& $(PYTHON) -c 'import json, pathlib as p; f = p.Path("package-lock.json"); \
+lock = json.loads(f.read_text()); [e.pop("funding", None) for e in lock["packages"].values()]; \
+f.write_text(json.dumps(lock, indent=2) + "\n")'
