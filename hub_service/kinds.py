@@ -92,7 +92,6 @@ class Reason:
     # TemplateAccepted (and Accepted of a gateway)
     ACCEPTED = "Accepted"
     CORRECTED = "Corrected"
-    INVALID_TEMPLATE = "InvalidTemplate"
     INVALID_SPEC = "InvalidSpec"
     # Running
     POD_RUNNING = "PodRunning"
@@ -115,7 +114,6 @@ class Reason:
     # Available
     DEPLOYMENT_AVAILABLE = "DeploymentAvailable"
     DEPLOYMENT_UNAVAILABLE = "DeploymentUnavailable"
-    DEPLOYMENT_REJECTED = "DeploymentRejected"
 
 
 class Phase:
@@ -208,5 +206,4 @@ def owner_reference(item: Object, resource: Resource) -> Object:
         "name": name_of(item),
         "uid": uid_of(item),
         "controller": True,
-        "blockOwnerDeletion": True,
     }

@@ -1,0 +1,264 @@
+"""The worker: puts reflectors, controllers and pages together, and runs them until told to stop.
+
+Started by `python -m hub_service`. It stops on SIGTERM, and when its standard input, a pipe from
+its parent, is closed: it must not outlive the parent, or there would be two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import stat
+import sys
+from collections.abc import Mapping
+
+from jupyterhub.services.auth import HubOAuth
+from tornado.httpserver import HTTPServer
+
+from hub_service import gateway, settings, web
+from hub_service.activity import GatewayClient
+from hub_service.kinds import (
+    COMPONENT_GATEWAY,
+    COMPONENT_KERNEL,
+    DEPLOYMENTS,
+    JUPYTER_GATEWAYS,
+    JUPYTER_KERNELS,
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    MANAGER,
+    PODS,
+    Object,
+)
+from hub_service.kube import ApiError, Cluster, ConfigurationError, Controller, Reflector
+from hub_service.kube.backoff import Backoff
+from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile.gateways import GatewayReconciler
+from hub_service.reconcile.kernels import KernelReconciler, Rules
+from hub_service.reconcile.seals import Seals
+from hub_service.settings import Settings, SettingsError
+
+log = logging.getLogger("hub_service")
+
+EXIT_CONFIGURATION = 78
+_FROM_THE_HUB = ("JUPYTERHUB_API_TOKEN", "JUPYTERHUB_API_URL", "JUPYTERHUB_SERVICE_PREFIX")
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings of this process. Raises SettingsError naming what is missing or wrong."""
+    missing = [name for name in _FROM_THE_HUB if not environment.get(name)]
+    if missing:
+        raise SettingsError(
+            f"{', '.join(missing)}: not set. This is a service that JupyterHub starts: see "
+            "elastic_spawner.configure."
+        )
+    text = environment.get(settings.ENVIRONMENT_VARIABLE)
+    if not text:
+        raise SettingsError(
+            f"{settings.ENVIRONMENT_VARIABLE}: not set. elastic_spawner.configure sets it."
+        )
+    parsed = settings.load(text)
+    if parsed.hub.api_url is None:
+        raise SettingsError("hub.apiUrl: not set. elastic_spawner.configure sets it.")
+    return parsed
+
+
+class Worker:
+    """All parts of the service, for one namespace."""
+
+    def __init__(self, cluster: Cluster, config: Settings, token: str) -> None:
+        self._cluster = cluster
+        self._config = config
+        namespace = config.namespace
+        self.kernels = Reflector(
+            cluster,
+            JUPYTER_KERNELS,
+            namespace,
+            indexers={
+                kernel_reconciling.BY_OWNER: kernel_reconciling.owner_of,
+                kernel_reconciling.BY_GATEWAY: kernel_reconciling.gateway_of,
+            },
+        )
+        self._pods = Reflector(
+            cluster,
+            PODS,
+            namespace,
+            label_selector=_selector(COMPONENT_KERNEL),
+            indexers={kernel_reconciling.BY_KERNEL: kernel_reconciling.kernel_of},
+        )
+        self._gateways = Reflector(cluster, JUPYTER_GATEWAYS, namespace)
+        self._deployments = Reflector(
+            cluster, DEPLOYMENTS, namespace, label_selector=_selector(COMPONENT_GATEWAY)
+        )
+        self._reflectors = (self.kernels, self._pods, self._gateways, self._deployments)
+        self._controllers = (self._kernel_controller(token), self._gateway_controller())
+
+    def _kernel_controller(self, token: str) -> Controller:
+        seals = Seals(GatewayClient(token).seal, lambda key: controller.queue.add(key))
+        reconciler = KernelReconciler(
+            self._cluster,
+            kernels=self.kernels,
+            pods=self._pods,
+            gateways=self._gateways,
+            rules=Rules(
+                kernels_per_user=self._config.quota.kernels_per_user,
+                idle_timeout=self._config.culling.idle_timeout,
+            ),
+            seals=seals,
+        )
+        controller = Controller("kernel", reconciler.reconcile, workers=16)
+        controller.follow(self.kernels)
+        controller.follow(self._pods, kernel_reconciling.kernel_of_pod)
+        controller.follow(self._gateways, reconciler.kernels_of_gateway)
+        return controller
+
+    def _gateway_controller(self) -> Controller:
+        reconciler = GatewayReconciler(
+            self._cluster,
+            gateways=self._gateways,
+            deployments=self._deployments,
+            defaults=_gateway_defaults(self._config),
+        )
+        controller = Controller("gateway", reconciler.reconcile, workers=2)
+        controller.follow(self._gateways)
+        controller.follow(self._deployments)
+        return controller
+
+    def is_ready(self) -> bool:
+        """Whether everything was listed once."""
+        return all(reflector.is_synced for reflector in self._reflectors)
+
+    async def run(self) -> None:
+        """Reflect and reconcile until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for reflector in self._reflectors:
+                group.create_task(reflector.run())
+            for controller in self._controllers:
+                group.create_task(controller.run())
+            group.create_task(self._apply_shared_gateway())
+
+    async def _apply_shared_gateway(self) -> None:
+        body = shared_gateway(self._config)
+        backoff = Backoff(0.5, 30.0)
+        while True:
+            try:
+                await self._cluster.apply(
+                    JUPYTER_GATEWAYS,
+                    self._config.namespace,
+                    self._config.gateway.name,
+                    body,
+                    field_manager=MANAGER,
+                )
+            except ApiError as error:
+                log.warning("the shared gateway %s: %s", self._config.gateway.name, error)
+                await asyncio.sleep(backoff.next())
+            else:
+                return
+
+
+def _selector(component: str) -> str:
+    return f"{LABEL_COMPONENT}={component},{LABEL_MANAGED_BY}={MANAGER}"
+
+
+def _gateway_defaults(config: Settings) -> gateway.Defaults:
+    return gateway.Defaults(
+        image=config.gateway.image,
+        image_pull_policy=config.gateway.image_pull_policy,
+        start_timeout=config.start.timeout,
+        cluster_role=config.gateway.cluster_role,
+        hub_api_url=config.hub.api_url or "",
+        service_name=config.service.name,
+    )
+
+
+def shared_gateway(config: Settings) -> Object:
+    """The JupyterGateway that the settings ask for."""
+    wanted = config.gateway
+    spec = {
+        "image": wanted.image,
+        "imagePullPolicy": wanted.image_pull_policy,
+        "logLevel": wanted.log_level,
+        "resources": wanted.resources,
+        "cullIdleTimeout": wanted.cull_idle_timeout,
+        "kernels": wanted.kernels,
+        "defaultKernel": wanted.default_kernel,
+        "clusterRole": wanted.cluster_role,
+        "startTimeout": config.start.timeout,
+    }
+    return {
+        "apiVersion": JUPYTER_GATEWAYS.api_version,
+        "kind": JUPYTER_GATEWAYS.kind,
+        "metadata": {
+            "name": wanted.name,
+            "namespace": config.namespace,
+            "labels": {LABEL_MANAGED_BY: MANAGER},
+        },
+        "spec": {field: value for field, value in spec.items() if value is not None},
+    }
+
+
+async def run(config: Settings, environment: Mapping[str, str]) -> None:
+    """Serve and reconcile until SIGTERM, SIGINT or the end of standard input."""
+    stopping = _stopping()
+    async with Cluster.from_environment() as cluster:
+        worker = Worker(cluster, config, environment["JUPYTERHUB_API_TOKEN"])
+        pages = web.application(
+            prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
+            kernels=worker.kernels,
+            is_ready=worker.is_ready,
+            hub_auth=HubOAuth.instance(),
+        )
+        server = HTTPServer(pages, xheaders=True)
+        server.listen(config.service.port)
+        log.info("listening on port %d, namespace %s", config.service.port, config.namespace)
+        work = asyncio.create_task(worker.run())
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            server.stop()
+            stop.cancel()
+            work.cancel()
+            await asyncio.gather(work, stop, return_exceptions=True)
+            await server.close_all_connections()
+    log.info("stopped")
+
+
+def _stopping() -> asyncio.Event:
+    """Set when the process is asked to end."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+
+    def on_input() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            event.set()
+
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        loop.add_reader(0, on_input)
+    return event
+
+
+def main() -> int:
+    """Run the worker; the exit status is EXIT_CONFIGURATION where trying again is no use."""
+    try:
+        config = read_settings(os.environ)
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=config.service.log_level,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        asyncio.run(run(config, os.environ))
+    except (SettingsError, ConfigurationError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - for whoever started it
+        return EXIT_CONFIGURATION
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""JupyterGateway: what it is made of in the cluster, and the status that follows.
+
+Deployment, Service, ServiceAccount and RoleBinding have the gateway's name. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hub_service import conditions
+from hub_service.conditions import Condition
+from hub_service.kinds import (
+    ACCEPTED,
+    APP_NAME,
+    AVAILABLE,
+    COMPONENT_GATEWAY,
+    DEPLOYMENTS,
+    GATEWAY_PORT,
+    JUPYTER_GATEWAYS,
+    LABEL_COMPONENT,
+    LABEL_GATEWAY,
+    LABEL_MANAGED_BY,
+    LABEL_NAME,
+    LABEL_NETWORK_ACCESS_HUB,
+    MANAGER,
+    ROLE_BINDINGS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Object,
+    Reason,
+    Resource,
+    condition,
+    name_of,
+    namespace_of,
+    owner_reference,
+    spec_of,
+    status_of,
+)
+
+_REPLICA_FIELDS = (
+    "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a JupyterGateway that doesn't say otherwise gets, and where the hub is.
+
+    `start_timeout` in seconds; `service_name` is the hub service that may seal kernels.
+    """
+
+    image: str
+    image_pull_policy: str
+    start_timeout: int
+    cluster_role: str
+    hub_api_url: str
+    service_name: str
+
+
+def url(name: str, namespace: str) -> str:
+    """Where a gateway is reached from inside the cluster."""
+    return f"http://{name}.{namespace}:{GATEWAY_PORT}"
+
+
+def desired(gateway: Object, defaults: Defaults) -> list[tuple[Resource, Object]]:
+    """The objects that make up a gateway, in the order in which they are needed."""
+    return [
+        (SERVICE_ACCOUNTS, _object(gateway, SERVICE_ACCOUNTS, {})),
+        (ROLE_BINDINGS, _object(gateway, ROLE_BINDINGS, _role_binding(gateway, defaults))),
+        (SERVICES, _object(gateway, SERVICES, {"spec": _service(gateway)})),
+        (DEPLOYMENTS, _object(gateway, DEPLOYMENTS, {"spec": _deployment(gateway, defaults)})),
+    ]
+
+
+def _object(gateway: Object, resource: Resource, content: Object) -> Object:
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": name_of(gateway),
+            "namespace": namespace_of(gateway),
+            "labels": _labels(gateway),
+            "ownerReferences": [owner_reference(gateway, JUPYTER_GATEWAYS)],
+        },
+        **content,
+    }
+
+
+def _selector(gateway: Object) -> dict[str, str]:
+    return {LABEL_COMPONENT: COMPONENT_GATEWAY, LABEL_GATEWAY: name_of(gateway)}
+
+
+def _labels(gateway: Object) -> dict[str, str]:
+    return {LABEL_NAME: APP_NAME, LABEL_MANAGED_BY: MANAGER, **_selector(gateway)}
+
+
+def _role_binding(gateway: Object, defaults: Defaults) -> Object:
+    return {
+        "roleRef": {
+            "apiGroup": ROLE_BINDINGS.group,
+            "kind": "ClusterRole",
+            "name": spec_of(gateway).get("clusterRole") or defaults.cluster_role,
+        },
+        "subjects": [
+            {
+                "kind": "ServiceAccount",
+                "name": name_of(gateway),
+                "namespace": namespace_of(gateway),
+            }
+        ],
+    }
+
+
+def _service(gateway: Object) -> Object:
+    return {
+        "type": "ClusterIP",
+        "selector": _selector(gateway),
+        "ports": [{"name": "http", "port": GATEWAY_PORT, "targetPort": "http", "protocol": "TCP"}],
+    }
+
+
+def _deployment(gateway: Object, defaults: Defaults) -> Object:
+    return {
+        "replicas": 1,
+        # Two at a time would serve the same kernels with a state of their own each.
+        "strategy": {"type": "Recreate"},
+        "selector": {"matchLabels": _selector(gateway)},
+        "template": {
+            "metadata": {"labels": {**_labels(gateway), LABEL_NETWORK_ACCESS_HUB: "true"}},
+            "spec": {
+                "serviceAccountName": name_of(gateway),
+                "enableServiceLinks": False,
+                "terminationGracePeriodSeconds": 10,
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [_container(gateway, defaults)],
+            },
+        },
+    }
+
+
+def _container(gateway: Object, defaults: Defaults) -> Object:
+    spec = spec_of(gateway)
+    return {
+        "name": "gateway",
+        "image": spec.get("image") or defaults.image,
+        "imagePullPolicy": spec.get("imagePullPolicy") or defaults.image_pull_policy,
+        "ports": [{"name": "http", "containerPort": GATEWAY_PORT, "protocol": "TCP"}],
+        "env": _environment(gateway, defaults),
+        "resources": spec.get("resources") or {},
+        "readinessProbe": {
+            "httpGet": {"path": "/api/health", "port": "http"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
+    spec = spec_of(gateway)
+    values = {
+        "JUPYTERHUB_API_URL": defaults.hub_api_url,
+        "ELASTIC_GATEWAY_NAME": name_of(gateway),
+        "ELASTIC_SERVICE_NAME": defaults.service_name,
+        "ELASTIC_KERNELS": ",".join(spec.get("kernels") or []),
+        "ELASTIC_DEFAULT_KERNEL": spec.get("defaultKernel") or "",
+        "ELASTIC_START_TIMEOUT": str(spec.get("startTimeout") or defaults.start_timeout),
+        "ELASTIC_LOG_LEVEL": spec.get("logLevel") or "INFO",
+    }
+    namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    return [
+        {"name": "ELASTIC_NAMESPACE", "valueFrom": namespace},
+        *({"name": name, "value": value} for name, value in values.items()),
+    ]
+
+
+def status(
+    gateway: Object, deployment: Object | None, refusal: str | None, now: datetime
+) -> Object:
+    """The status of a gateway; None as a value means that the field goes away.
+
+    `refusal` is the API server's sentence where it didn't take one of the objects.
+    """
+    accepted = Condition(ACCEPTED, True, Reason.ACCEPTED, "The spec is carried out.")
+    if refusal is not None:
+        accepted = Condition(ACCEPTED, False, Reason.INVALID_SPEC, refusal)
+    wanted = [_available(deployment), accepted]
+    present = status_of(gateway).get("conditions") or []
+    replicas = status_of(deployment or {})
+    return {
+        "conditions": conditions.merged(present, wanted, now),
+        "url": url(name_of(gateway), namespace_of(gateway)),
+        "observedGeneration": gateway["metadata"].get("generation"),
+        **{field: replicas.get(field) for field in _REPLICA_FIELDS},
+    }
+
+
+def _available(deployment: Object | None) -> Condition:
+    unavailable = Reason.DEPLOYMENT_UNAVAILABLE
+    if deployment is None:
+        return Condition(AVAILABLE, False, unavailable, "There is no Deployment yet.")
+    if status_of(deployment).get("observedGeneration", 0) < deployment["metadata"]["generation"]:
+        return Condition(AVAILABLE, False, unavailable, "The Deployment is being changed.")
+    failure = condition(deployment, "ReplicaFailure")
+    if failure and failure.get("status") == "True":
+        return Condition(AVAILABLE, False, unavailable, str(failure.get("message")))
+    available = condition(deployment, "Available")
+    if available and available.get("status") == "True":
+        return Condition(
+            AVAILABLE, True, Reason.DEPLOYMENT_AVAILABLE, "The gateway answers its health check."
+        )
+    message = "The gateway does not answer its health check yet."
+    progress = condition(deployment, "Progressing")
+    if progress and progress.get("status") == "False":
+        message = f"{message} {progress.get('message')}"
+    return Condition(AVAILABLE, False, unavailable, message)

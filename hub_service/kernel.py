@@ -1,0 +1,247 @@
+"""JupyterKernel and its pod: the pod that ought to be, and the status that follows from the pod.
+
+Pure: the caller brings objects and the time, and carries out what comes back. Statuses returned
+here hold the fields that the service owns; a value of None means that the field goes away.
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime
+
+from hub_service import conditions, podstate, podtemplate, timestamps
+from hub_service.conditions import Condition
+from hub_service.kinds import (
+    ADMITTED,
+    APP_NAME,
+    COMPONENT_KERNEL,
+    CONNECTION_DIRECTORY,
+    CULLED,
+    FAILED,
+    FINISHED_PHASES,
+    JUPYTER_KERNELS,
+    LABEL_COMPONENT,
+    LABEL_GATEWAY,
+    LABEL_KERNEL_ID,
+    LABEL_KERNEL_SPEC,
+    LABEL_MANAGED_BY,
+    LABEL_NAME,
+    LABEL_OWNER,
+    LABEL_SERVER,
+    MANAGER,
+    RUNNING,
+    SUCCEEDED,
+    TEMPLATE_ACCEPTED,
+    Object,
+    Phase,
+    Reason,
+    condition,
+    is_true,
+    name_of,
+    namespace_of,
+    owner_reference,
+    spec_of,
+    status_of,
+)
+from hub_service.names import pod_name, safe_label
+
+DEFAULT_GRACE_SECONDS = 2
+_CONNECTION_VOLUME = "elastic-connection"
+_NO_LONGER_RUNNING = Condition(RUNNING, False, Reason.ENDED, "The kernel has ended.")
+
+
+def incarnation(kernel: Object) -> int:
+    """The incarnation that is wanted."""
+    return int(spec_of(kernel).get("incarnation") or 0)
+
+
+def is_decided(kernel: Object) -> bool:
+    """Whether admission of the wanted incarnation was decided, one way or the other."""
+    decided = condition(kernel, ADMITTED) is not None
+    return decided and status_of(kernel).get("incarnation") == incarnation(kernel)
+
+
+def is_finished(kernel: Object) -> bool:
+    """Whether the incarnation that the status speaks of is over."""
+    return status_of(kernel).get("phase") in FINISHED_PHASES
+
+
+def is_admitted(kernel: Object) -> bool:
+    """Whether the kernel may have a pod, or has one: it counts against its owner's quota.
+
+    An admitted kernel stays so when a new incarnation is asked for.
+    """
+    return is_true(kernel, ADMITTED) and not is_finished(kernel)
+
+
+def pod_of_incarnation(kernel: Object) -> str:
+    """The name of the wanted incarnation's pod."""
+    return pod_name(name_of(kernel), incarnation(kernel))
+
+
+def desired_pod(kernel: Object) -> Object:
+    """The pod of the wanted incarnation."""
+    spec = spec_of(kernel)
+    template: Object = spec.get("template") or {}
+    metadata = podtemplate.metadata(template)
+    pod_spec: Object = copy.deepcopy(template.get("spec") or {})
+    pod_spec["restartPolicy"] = "Never"
+    pod_spec["enableServiceLinks"] = False
+    pod_spec["automountServiceAccountToken"] = False
+    pod_spec.setdefault("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+    if pod_spec.get("containers"):
+        container = pod_spec["containers"][podtemplate.kernel_index(template)]
+        _set_environment(container, spec)
+        _mount_connection(pod_spec, container, spec)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": pod_of_incarnation(kernel),
+            "namespace": namespace_of(kernel),
+            "labels": {**metadata.labels, **_labels(spec)},
+            "annotations": metadata.annotations,
+            "ownerReferences": [owner_reference(kernel, JUPYTER_KERNELS)],
+        },
+        "spec": pod_spec,
+    }
+
+
+def _labels(spec: Object) -> dict[str, str]:
+    labels = {
+        LABEL_NAME: APP_NAME,
+        LABEL_COMPONENT: COMPONENT_KERNEL,
+        LABEL_MANAGED_BY: MANAGER,
+    }
+    texts = {
+        LABEL_KERNEL_ID: spec.get("kernelID"),
+        LABEL_OWNER: spec.get("owner"),
+        LABEL_SERVER: spec.get("server"),
+        LABEL_GATEWAY: (spec.get("gateway") or {}).get("name"),
+        LABEL_KERNEL_SPEC: spec.get("kernelSpecName"),
+    }
+    labels.update({key: safe_label(text) for key, text in texts.items() if text is not None})
+    return labels
+
+
+def _set_environment(container: Object, spec: Object) -> None:
+    values = {"KERNEL_ID": spec.get("kernelID"), "KERNEL_USERNAME": spec.get("owner")}
+    ours = [{"name": name, "value": value} for name, value in values.items() if value is not None]
+    names = {variable["name"] for variable in ours}
+    others = [entry for entry in container.get("env") or [] if entry.get("name") not in names]
+    container["env"] = others + ours
+
+
+def _mount_connection(pod_spec: Object, container: Object, spec: Object) -> None:
+    secret = spec.get("connectionSecret")
+    if not secret:
+        return
+    volume = {"name": _CONNECTION_VOLUME, "secret": {"secretName": secret}}
+    mount = {"name": _CONNECTION_VOLUME, "mountPath": CONNECTION_DIRECTORY, "readOnly": True}
+    pod_spec["volumes"] = [*(pod_spec.get("volumes") or []), volume]
+    container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
+
+
+def status_of_admission(
+    kernel: Object, *, admitted: bool, reason: str, message: str, now: datetime
+) -> Object:
+    """The status with which the wanted incarnation begins, or is refused."""
+    wanted = [
+        Condition(ADMITTED, admitted, reason, message),
+        _template_condition(spec_of(kernel).get("template") or {}),
+    ]
+    return {
+        "phase": Phase.PENDING if admitted else Phase.REFUSED,
+        "conditions": conditions.merged(_conditions(kernel), wanted, now),
+        "incarnation": incarnation(kernel),
+        "gpus": podtemplate.gpus(spec_of(kernel).get("template") or {}),
+        "podName": None,
+        "podIP": None,
+        "nodeName": None,
+        "exitCode": None,
+        "startTime": None,
+        "completionTime": None if admitted else timestamps.seconds(now),
+    }
+
+
+def _template_condition(template: Object) -> Condition:
+    corrected = list(podtemplate.metadata(template).left_out)
+    pod_spec: Object = template.get("spec") or {}
+    policy = pod_spec.get("restartPolicy")
+    if policy not in (None, "Never"):
+        corrected.append(
+            f"restartPolicy {policy} is taken as Never: a kernel whose process ended has lost its "
+            "variables, and its user is told so instead"
+        )
+    if pod_spec.get("automountServiceAccountToken"):
+        corrected.append("automountServiceAccountToken is taken as false")
+    if corrected:
+        return Condition(TEMPLATE_ACCEPTED, True, Reason.CORRECTED, "; ".join(corrected) + ".")
+    return Condition(TEMPLATE_ACCEPTED, True, Reason.ACCEPTED, "The template is used as it is.")
+
+
+def status_of_pod(kernel: Object, pod: Object | None, now: datetime) -> Object:
+    """The status of an admitted kernel whose pod exists or has existed.
+
+    `pod` is None where it is gone: then the kernel has failed, unless it was over before.
+    """
+    if is_finished(kernel):
+        return {}
+    state = podstate.observe(pod)
+    over = state.phase in FINISHED_PHASES
+    result: Object = {
+        "phase": state.phase,
+        "podName": name_of(pod) if pod else status_of(kernel).get("podName"),
+    }
+    wanted = _of_admission(kernel)
+    if over:
+        kind = SUCCEEDED if state.phase == Phase.SUCCEEDED else FAILED
+        wanted += [_NO_LONGER_RUNNING, Condition(kind, True, state.reason, state.message)]
+        result["completionTime"] = state.finished or timestamps.seconds(now)
+        result["exitCode"] = state.exit_code
+    else:
+        running = state.phase == Phase.RUNNING
+        wanted.append(Condition(RUNNING, running, state.reason, state.message))
+    if pod is not None:
+        result["podIP"] = (pod.get("status") or {}).get("podIP")
+        result["nodeName"] = (pod.get("spec") or {}).get("nodeName")
+        result["startTime"] = state.started
+    result["conditions"] = conditions.merged(_conditions(kernel), wanted, now)
+    return result
+
+
+def status_of_rejection(kernel: Object, message: str, now: datetime) -> Object:
+    """The status of an admitted kernel whose pod the API server would not take."""
+    return _ended(kernel, Phase.FAILED, Condition(FAILED, True, Reason.POD_REJECTED, message), now)
+
+
+def status_of_cull(kernel: Object, message: str, now: datetime) -> Object:
+    """The status of a kernel that is being ended because it was idle."""
+    return _ended(kernel, Phase.CULLED, Condition(CULLED, True, Reason.IDLE, message), now)
+
+
+def _ended(kernel: Object, phase: str, end: Condition, now: datetime) -> Object:
+    wanted = [*_of_admission(kernel), _NO_LONGER_RUNNING, end]
+    return {
+        "phase": phase,
+        "conditions": conditions.merged(_conditions(kernel), wanted, now),
+        "completionTime": timestamps.seconds(now),
+    }
+
+
+def _conditions(kernel: Object) -> list[Object]:
+    return list(status_of(kernel).get("conditions") or [])
+
+
+def _of_admission(kernel: Object) -> list[Condition]:
+    """The conditions that were settled by admission, as they are."""
+    return [
+        Condition(
+            entry["type"],
+            entry["status"] == "True",
+            entry.get("reason", ""),
+            entry.get("message", ""),
+        )
+        for entry in _conditions(kernel)
+        if entry["type"] in (ADMITTED, TEMPLATE_ACCEPTED)
+    ]
