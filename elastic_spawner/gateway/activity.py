@@ -1,0 +1,168 @@
+"""What a kernel is doing, from the messages that pass, and whether it may be sealed. Pure.
+
+A kernel is busy while a message that makes it work is unanswered: from the moment the gateway
+passes an execute_request on, not only once the kernel has taken it up. Messages that an open tab
+sends by itself (kernel_info_request and the like) and the control channel's don't count as work:
+with ipykernel, an interrupt_request has an `idle` of its own while the cell still runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from hub_service import timestamps
+from hub_service.kinds import BUSY, IDLE, STARTING
+
+# Sent by clients on connecting, whether or not anybody works.
+_PASSIVE = frozenset(
+    {"kernel_info_request", "comm_info_request", "connect_request", "history_request"}
+)
+# Answered beside the running cell: activity, but no state of the kernel's.
+_CONTROL = frozenset(
+    {
+        "interrupt_request",
+        "shutdown_request",
+        "debug_request",
+        "create_subshell_request",
+        "delete_subshell_request",
+        "list_subshell_request",
+        "usage_request",
+    }
+)
+_EXECUTE = "execute_request"
+
+# Activity that changes no state (a widget's messages, say) is reported when it is this much newer.
+_REPORT_ACTIVITY_AFTER = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Activity:
+    """A kernel's activity at one moment.
+
+    known: False until the kernel has answered for the first time.
+    last_activity: when something last happened that counts.
+    idle_since: when it last became idle; None while it is starting or busy.
+    accepted: ids of execute_requests that were passed on and are not done, oldest first.
+    running: what it works on: message id by (message type, subshell id).
+    cell: header of the execute_request it took up last; {} before the first.
+    """
+
+    last_activity: datetime
+    known: bool = False
+    idle_since: datetime | None = None
+    accepted: tuple[str, ...] = ()
+    running: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    cell: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def execution_state(self) -> str:
+        """One of starting, idle, busy."""
+        if self.accepted or self.running:
+            return BUSY
+        return IDLE if self.known else STARTING
+
+
+def started(now: datetime) -> Activity:
+    """A kernel whose process has just begun."""
+    return Activity(last_activity=now)
+
+
+def answered(activity: Activity, now: datetime) -> Activity:
+    """The kernel answered a kernel_info_request on its shell channel."""
+    return activity if activity.known else _settled(replace(activity, known=True), now)
+
+
+def passed_on(activity: Activity, header: Mapping[str, Any], now: datetime) -> Activity:
+    """A client's message was accepted for the kernel."""
+    kind = header.get("msg_type", "")
+    if kind in _PASSIVE:
+        return activity
+    activity = replace(activity, last_activity=now)
+    if kind != _EXECUTE:
+        return activity
+    return replace(
+        activity, accepted=(*activity.accepted, str(header.get("msg_id"))), idle_since=None
+    )
+
+
+def published(
+    activity: Activity,
+    message_type: str,
+    parent: Mapping[str, Any],
+    state: str | None,
+    now: datetime,
+) -> Activity:
+    """The kernel published something on iopub.
+
+    message_type: of the message; parent: its parent header; state: `execution_state` of a status.
+    """
+    kind = parent.get("msg_type", "")
+    if kind in _PASSIVE:
+        return answered(activity, now) if state == IDLE else activity
+    if message_type == "iopub_welcome":
+        return activity  # somebody has subscribed
+    if message_type == "status" and (not kind or state not in (IDLE, BUSY)):
+        return activity  # `starting`, or a status of nobody's request
+    activity = replace(activity, known=True, last_activity=now)
+    if message_type != "status" or kind in _CONTROL:
+        return _settled(activity, now)
+    return _taken_up(activity, parent) if state == BUSY else done(activity, parent, now)
+
+
+def done(activity: Activity, parent: Mapping[str, Any], now: datetime) -> Activity:
+    """The kernel has finished with a request: it published idle, or its reply passed by."""
+    message_id = parent.get("msg_id")
+    running = {key: value for key, value in activity.running.items() if value != message_id}
+    accepted = tuple(entry for entry in activity.accepted if entry != message_id)
+    if len(running) == len(activity.running) and len(accepted) == len(activity.accepted):
+        return activity
+    return _settled(replace(activity, running=running, accepted=accepted, last_activity=now), now)
+
+
+def may_seal(activity: Activity, idle_before: datetime) -> bool:
+    """True if the kernel is idle and nothing has happened since `idle_before`."""
+    return activity.execution_state == IDLE and activity.last_activity <= idle_before
+
+
+def status(activity: Activity, connections: int) -> dict[str, Any]:
+    """The content of a JupyterKernel's `status.activity`."""
+    return {
+        "executionState": activity.execution_state,
+        "lastActivity": timestamps.microseconds(activity.last_activity),
+        "idleSince": timestamps.microseconds(activity.idle_since) if activity.idle_since else None,
+        "connections": connections,
+    }
+
+
+def worth_reporting(reported: Mapping[str, Any] | None, current: Mapping[str, Any]) -> bool:
+    """True if `current` says something that `reported`, the last status written, does not."""
+    if reported is None:
+        return True
+    if any(reported[key] != current[key] for key in ("executionState", "idleSince", "connections")):
+        return True
+    before = datetime.fromisoformat(reported["lastActivity"])
+    return datetime.fromisoformat(current["lastActivity"]) - before >= _REPORT_ACTIVITY_AFTER
+
+
+def _taken_up(activity: Activity, parent: Mapping[str, Any]) -> Activity:
+    kind, message_id = str(parent["msg_type"]), str(parent.get("msg_id"))
+    # One message of a type at a time in one shell: what was there before is done, even if its
+    # idle was lost (iopub drops messages when a cell floods it).
+    running = {**activity.running, (kind, str(parent.get("subshell_id") or "")): message_id}
+    activity = replace(activity, running=running, idle_since=None)
+    if kind != _EXECUTE:
+        return activity
+    accepted = activity.accepted
+    if message_id in accepted:
+        accepted = accepted[accepted.index(message_id) :]
+    return replace(activity, accepted=accepted, cell=dict(parent))
+
+
+def _settled(activity: Activity, now: datetime) -> Activity:
+    """Set idle_since if the kernel has nothing left to do."""
+    if activity.execution_state != IDLE:
+        return activity
+    return replace(activity, idle_since=activity.idle_since or now)

@@ -1,0 +1,118 @@
+"""The gateway's application: Enterprise Gateway's, with our managers and handlers in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Any, ClassVar
+
+from enterprise_gateway.enterprisegatewayapp import EnterpriseGatewayApp
+from tornado.web import RequestHandler
+from traitlets.config import Config
+
+# Enterprise Gateway loads the process proxy by name at the first start; ours is loaded here, so
+# that the first kernel is no slower than the others.
+from elastic_spawner.gateway import proxy as _proxy  # noqa: F401
+from elastic_spawner.gateway.handlers import ROUTES
+from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
+from elastic_spawner.gateway.kernelspecs import ResourceKernelSpecManager
+from elastic_spawner.gateway.runtime import Runtime, delete_leftovers, running
+from elastic_spawner.gateway.settings import GatewaySettings
+
+
+class ElasticGatewayApp(EnterpriseGatewayApp):
+    """Serves one JupyterGateway.
+
+    What Enterprise Gateway would let the environment or a configuration file decide, and what
+    does not fit kernels that belong to users (one token for all, its own culling, its list of
+    forbidden users), is fixed here.
+    """
+
+    name = "elastic-gateway"
+    description = "Jupyter Enterprise Gateway, with a Kubernetes resource for each kernel."
+    classes: ClassVar = [ElasticMappingKernelManager, ResourceKernelSpecManager]
+
+    runtime: Runtime
+    gateway_settings: GatewaySettings
+
+    def initialize(self, argv: list[str] | None = None) -> None:
+        """Read settings and configuration. SettingsError, naming what is wrong.
+
+        The managers are made by `start`, on the event loop.
+        """
+        self.gateway_settings = GatewaySettings.from_environment(os.environ)
+        # Enterprise Gateway asks for the name of the user it runs as, who needn't have one here.
+        os.environ.setdefault("EG_REMOTE_USER", "gateway")
+        # Past EnterpriseGatewayApp: its initialize makes the managers and listens.
+        super(EnterpriseGatewayApp, self).initialize(argv)
+        self.update_config(_fixed(self.gateway_settings))
+
+    def start(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        super(EnterpriseGatewayApp, self).start()
+        asyncio.run(self._serve())
+
+    def init_configurables(self) -> None:
+        """Make the managers and give them what they share."""
+        super().init_configurables()
+        self.kernel_spec_manager.catalog = self.runtime.catalog
+        self.runtime.kernels.subscribe(self.kernel_manager.on_kernel_change)
+
+    def init_webapp(self) -> None:
+        """Make the web application."""
+        super().init_webapp()
+        self.web_app.settings.update(runtime=self.runtime, log=self.log)
+
+    def _create_request_handlers(self) -> list[tuple[str, type[RequestHandler]]]:
+        """Only our own: what is not listed there can't be reached."""
+        return list(ROUTES)
+
+    async def _serve(self) -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        async with running(self.gateway_settings) as self.runtime:
+            for name in await delete_leftovers(self.runtime):
+                self.log.warning("%s was left behind by an earlier process: deleted", name)
+            self.init_configurables()
+            self.init_webapp()
+            self.init_http_server()
+            self.log.info("serving %s on port %d", self.gateway_settings.name, self.port)
+            await stopped.wait()
+            self.log.info("stopping; kernels of this gateway end")
+            self.http_server.stop()
+            await self.kernel_manager.shutdown_all()
+            await self.http_server.close_all_connections()
+
+
+def _fixed(settings: GatewaySettings) -> Config:
+    values: dict[str, dict[str, Any]] = {
+        "EnterpriseGatewayApp": {
+            "ip": "",
+            "port": settings.port,
+            "port_retries": 0,
+            "base_url": "/",
+            "auth_token": "",
+            "list_kernels": True,
+            "log_level": settings.log_level,
+            "authorized_users": set(),
+            "unauthorized_users": set(),  # by default `root`, a user name like any other
+            "max_kernels": None,
+            "max_kernels_per_user": -1,
+            "inherited_envs": [],
+            "client_envs": [],
+            "kernel_headers": [],
+            "impersonation_enabled": False,
+            "availability_mode": None,
+            "dynamic_config_interval": 0,
+            "kernel_manager_class": "elastic_spawner.gateway.kernels.ElasticMappingKernelManager",
+            "kernel_spec_manager_class": (
+                "elastic_spawner.gateway.kernelspecs.ResourceKernelSpecManager"
+            ),
+        },
+        "KernelSpecCache": {"cache_enabled": False},
+        "KernelSessionManager": {"enable_persistence": False},
+        "MappingKernelManager": {"cull_idle_timeout": 0},
+    }
+    return Config(values)

@@ -1,0 +1,197 @@
+"""The websocket between a notebook server and a kernel's ZeroMQ channels."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from itertools import chain, repeat
+from typing import Any
+
+from jupyter_client.jsonutil import date_default
+from jupyter_server.base.zmqhandlers import (
+    deserialize_binary_message,
+    deserialize_msg_from_ws_v1,
+    serialize_msg_to_ws_v1,
+)
+from jupyter_server.services.kernels.handlers import ZMQChannelsHandler
+from tornado.websocket import WebSocketClosedError
+
+from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
+from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
+
+_V1 = "v1.kernel.websocket.jupyter.org"
+_HEADER, _PARENT = 0, 1  # parts of a message after its signature
+_TO_KERNEL = ("shell", "control", "stdin")
+
+# Until the subscription to iopub has got through to the kernel, what it publishes is lost to us.
+# The first request that is answered there shows that it has.
+_NUDGE_INTERVALS = (0.02, 0.05, 0.1, 0.25, 0.5)
+_NUDGE_TIMEOUT = 60.0
+
+
+class ChannelsHandler(ZMQChannelsHandler):
+    """One client of one kernel.
+
+    Beyond what jupyter_server's does: it knows whose it is, counts what it passes on as activity,
+    tells its client when and why the kernel has ended, and moves to the pod that a restart brings.
+    """
+
+    caller: Identity
+    manager: ElasticKernelManager
+
+    def initialize(self) -> None:
+        """Called by tornado for each connection."""
+        super().initialize()
+        self._held: list[str | bytes] = []
+
+    async def prepare(self) -> None:
+        """Identify the caller and find the kernel among theirs."""
+        try:
+            self.caller = await self.settings["runtime"].authenticator.authenticate(
+                self.request.headers.get("Authorization")
+            )
+            kernels: ElasticMappingKernelManager = self.settings["kernel_manager"]
+            self.manager = kernels.owned(self.path_kwargs["kernel_id"], self.caller)
+        except KernelError as error:
+            self.set_status(error.status)
+            self.set_header("Content-Type", "application/json")
+            self.finish(json.dumps({"message": error.message, "reason": error.reason}))
+            return
+        prepared = super().prepare()
+        if prepared is not None:
+            await prepared
+
+    def get_current_user(self) -> str:
+        """The caller, for jupyter_server's own check."""
+        return self.caller.name
+
+    def open(self, kernel_id: str) -> Any:
+        """Connect to the kernel; what a client sends waits until that has succeeded."""
+        self.manager.clients.add(self)
+        return super().open(kernel_id)
+
+    def on_close(self) -> None:
+        """The client has gone."""
+        self.manager.clients.discard(self)
+        super().on_close()
+
+    def on_message(self, ws_msg: str | bytes) -> None:
+        """Pass a client's message on, and count it; refuse it if the kernel has ended."""
+        if not self.channels:
+            return  # closed meanwhile
+        if self.manager.restarting_pod and not self.manager.ended:
+            self._held.append(ws_msg)
+            return
+        message: Any
+        if self.subprotocol == _V1:
+            channel, message = deserialize_msg_from_ws_v1(ws_msg)
+            header, send = self.session.unpack(message[_HEADER]), self.session.send_raw
+        else:
+            binary = isinstance(ws_msg, bytes)
+            message = deserialize_binary_message(ws_msg) if binary else json.loads(ws_msg)
+            channel, send = message.pop("channel", None) or "shell", self.session.send
+            header = message["header"]
+        if channel not in _TO_KERNEL:
+            self.log.warning("a message for %r, which takes none, is left out", channel)
+        elif self.manager.ended:
+            self._refuse(header, self.manager.ended.message)
+        else:
+            self.manager.monitor.passed_on(header)
+            send(self.channels[channel], message)
+
+    def nudge(self) -> Awaitable[None]:
+        """Wait until the kernel answers and iopub delivers; at once for a kernel that can't."""
+        if self.manager.ended or self.manager.execution_state == "busy":
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+        return asyncio.ensure_future(self._nudge())
+
+    def tell_ended(self, message: str, cell: Any) -> None:
+        """Write why the kernel ended below the cell that was running, or ran last."""
+        iopub = self.channels.get("iopub")
+        if iopub and not iopub.closed():
+            iopub.flush()  # what the kernel still said comes first
+        self._write("iopub", "stream", {"name": "stderr", "text": f"{message}\n"}, cell)
+
+    def on_restart_failed(self) -> None:
+        """The kernel is dead, and stays so until its user restarts it."""
+        self._send_status_message("dead")
+
+    async def reconnect(self) -> None:
+        """Leave the channels of the old pod for those of the new one."""
+        for stream in self.channels.values():
+            stream.on_recv(None)
+            stream.close()
+        self.create_stream()
+        await self.nudge()
+        for stream in self.channels.values():
+            stream.on_recv_stream(self._on_zmq_reply)
+
+    def _on_zmq_reply(self, stream: Any, msg_list: list[bytes]) -> None:
+        if getattr(stream, "channel", None) == "shell":
+            _, parts = self.session.feed_identities(msg_list)
+            self.manager.monitor.replied(self.session.unpack(parts[1 + _PARENT]))
+        super()._on_zmq_reply(stream, msg_list)
+
+    def resume(self) -> None:
+        """The restart is over: pass on what came meanwhile."""
+        held, self._held = self._held, []
+        for ws_msg in held:
+            self.on_message(ws_msg)
+
+    def _refuse(self, header: dict[str, Any], message: str) -> None:
+        """Answer a request in the kernel's place, so that its cell does not wait for ever."""
+        self._write("iopub", "stream", {"name": "stderr", "text": f"{message}\n"}, header)
+        if header.get("msg_type") == "execute_request":
+            error = {"ename": "KernelEnded", "evalue": message, "traceback": [message]}
+            self._write("shell", "execute_reply", {"status": "error", **error}, header)
+            self._write("iopub", "status", {"execution_state": "idle"}, header)
+        self._send_status_message("dead")
+
+    def _write(self, channel: str, kind: str, content: dict[str, Any], parent: Any) -> None:
+        message = self.session.msg(kind, content=content, parent=parent)
+        try:
+            if self.subprotocol == _V1:
+                data = serialize_msg_to_ws_v1(message, channel, self.session.pack)
+                self.write_message(data, binary=True)
+            else:
+                self.write_message(json.dumps(message | {"channel": channel}, default=date_default))
+        except WebSocketClosedError:
+            self.log.debug("kernel %s: the client left before it was told", self.kernel_id)
+
+    async def _nudge(self) -> None:
+        shell, control = self.manager.connect_shell(), self.manager.connect_control()
+        iopub = self.channels["iopub"]
+        answered, delivered = asyncio.Event(), asyncio.Event()
+        for stream in (shell, control):
+            stream.on_recv(lambda _: answered.set())
+        iopub.on_recv(lambda _: delivered.set())
+
+        async def both() -> None:
+            await answered.wait()
+            await delivered.wait()
+
+        try:
+            async with asyncio.timeout(_NUDGE_TIMEOUT):
+                for interval in chain(_NUDGE_INTERVALS, repeat(_NUDGE_INTERVALS[-1])):
+                    if self.ws_connection is None or self.manager.ended or iopub.closed():
+                        return
+                    self.session.send(shell, "kernel_info_request")
+                    self.session.send(control, "kernel_info_request")
+                    try:
+                        async with asyncio.timeout(interval):
+                            await both()
+                        return
+                    except TimeoutError:
+                        continue
+        except TimeoutError:
+            self.log.warning("kernel %s does not answer its new client", self.kernel_id)
+        finally:
+            shell.close()
+            control.close()
+            if not iopub.closed():
+                iopub.stop_on_recv()

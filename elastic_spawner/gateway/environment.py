@@ -1,0 +1,89 @@
+"""Which `KERNEL_*` variables of a notebook server reach its kernel. Pure.
+
+jupyter_server forwards every variable of its own environment that begins with `KERNEL_`, so the
+request's `env` is whatever the client likes. A kernel gets what its JupyterKernelSpec declares:
+a variable listed in the spec's `env` with a value (its default). What the gateway knows better,
+or what would choose image, namespace or rights, is never taken from the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_PREFIX = "KERNEL_"
+_TIMEOUT = "KERNEL_LAUNCH_TIMEOUT"
+_MAX_VALUE_LENGTH = 4096
+
+# Enterprise Gateway gives these a meaning; a spec can't hand them over to the client.
+RESERVED = frozenset(
+    {
+        "KERNEL_ID",
+        "KERNEL_USERNAME",
+        "KERNEL_LANGUAGE",
+        "KERNEL_NAME",
+        "KERNEL_IMAGE",
+        "KERNEL_EXECUTOR_IMAGE",
+        "KERNEL_NAMESPACE",
+        "KERNEL_POD_NAME",
+        "KERNEL_SERVICE_ACCOUNT_NAME",
+        "KERNEL_CLUSTER_ROLE",
+        "KERNEL_UID",
+        "KERNEL_GID",
+        "KERNEL_CONNECTION_SECRET",
+        "KERNEL_EXTRA_SPARK_OPTS",
+        _TIMEOUT,
+    }
+)
+
+
+@dataclass(frozen=True)
+class ClientEnvironment:
+    """What remains of a client's `env`.
+
+    accepted: declared variables with the client's values.
+    dropped: names of the variables that were not taken, sorted.
+    """
+
+    accepted: dict[str, str]
+    dropped: list[str]
+
+
+def filter_environment(env: Mapping[str, Any], declared: Iterable[str]) -> ClientEnvironment:
+    """Keep the variables of `env` that the spec declares.
+
+    env: the `env` object of a start request.
+    declared: names that the spec lists with a value of its own.
+    Raises ValueError, naming the variable, if a value that would be taken is no usable string.
+    """
+    allowed = {name for name in declared if name.startswith(_PREFIX)} - RESERVED
+    accepted = {name: value for name, value in env.items() if name in allowed}
+    for name, value in accepted.items():
+        if not isinstance(value, str):
+            raise ValueError(f"env.{name} must be a string, not {type(value).__name__}")
+        if len(value) > _MAX_VALUE_LENGTH or "\0" in value:
+            raise ValueError(f"env.{name} is longer than {_MAX_VALUE_LENGTH} or holds a NUL")
+    return ClientEnvironment(accepted, sorted(env.keys() - accepted.keys()))
+
+
+def own_environment(*, user: str, kernel_id: str, language: str) -> dict[str, str]:
+    """The variables that the gateway itself gives every kernel."""
+    return {"KERNEL_USERNAME": user, "KERNEL_ID": kernel_id, "KERNEL_LANGUAGE": language}
+
+
+def start_timeout(env: Mapping[str, Any], limit: float) -> float:
+    """Seconds a start may take: the gateway's limit, or less if the client waits less.
+
+    Raises ValueError if the client's KERNEL_LAUNCH_TIMEOUT is no positive number.
+    """
+    text = env.get(_TIMEOUT)
+    if text is None:
+        return limit
+    try:
+        wanted = float(text)
+    except (TypeError, ValueError):
+        wanted = 0.0
+    if not wanted > 0:
+        raise ValueError(f"env.{_TIMEOUT} must be a positive number of seconds, not {text!r}")
+    return min(limit, wanted)

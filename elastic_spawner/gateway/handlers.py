@@ -1,0 +1,269 @@
+"""The gateway's REST API. Every handler asks the hub who is calling before it does anything.
+
+Enterprise Gateway's and jupyter_server's own handlers are not served: they know one token for all,
+let anybody reach any kernel, and hold one request's environment where another's start reads it.
+Sessions are not served at all; notebook servers keep them themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from http.client import responses
+from typing import Any
+from urllib.parse import unquote
+
+from tornado import web
+
+from elastic_spawner.gateway.channels import ChannelsHandler
+from elastic_spawner.gateway.environment import filter_environment, start_timeout
+from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
+from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
+from elastic_spawner.gateway.proxy import KernelStart
+from elastic_spawner.gateway.runtime import Runtime
+from hub_service import timestamps
+
+_MAX_LISTED = 20
+
+
+class JSONHandler(web.RequestHandler):
+    """Answers in JSON, errors included: {"message": a sentence, "reason": a constant word}."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What the gateway's parts share."""
+        runtime: Runtime = self.settings["runtime"]
+        return runtime
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Both fields of the body reach JupyterLab's dialog; the HTTP reason phrase does not."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        message = f"{responses.get(status_code, 'Error')}."
+        reason = "".join(message.title().split()).rstrip(".")
+        if isinstance(error, KernelError):
+            status_code, message, reason = error.status, error.message, error.reason
+        elif isinstance(error, web.HTTPError) and error.log_message:
+            message = error.log_message % error.args if error.args else error.log_message
+        elif status_code >= 500:
+            message = "The gateway failed at this; its log says why."
+        self.set_status(status_code)
+        self.finish({"message": message, "reason": reason})
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Errors that tell the caller what is wrong need no traceback."""
+        if isinstance(value, KernelError):
+            self.settings["log"].info(
+                "%s %s: %d %s: %s",
+                self.request.method,
+                self.request.path,
+                value.status,
+                value.reason,
+                value.message,
+            )
+        else:
+            super().log_exception(typ, value, tb)
+
+
+class AuthenticatedHandler(JSONHandler):
+    """Knows its caller.
+
+    serves_service: whether the hub service may call; for everything else only users may.
+    """
+
+    serves_service = False
+    caller: Identity
+
+    @property
+    def kernels(self) -> ElasticMappingKernelManager:
+        """All kernels of the gateway."""
+        manager: ElasticMappingKernelManager = self.settings["kernel_manager"]
+        return manager
+
+    async def prepare(self) -> None:
+        """Identify the caller; KernelError 401, 403 or 503."""
+        self.caller = await self.runtime.authenticator.authenticate(
+            self.request.headers.get("Authorization")
+        )
+        if self.caller.is_service != self.serves_service:
+            raise KernelError(403, "NotForThisCaller", "This is not for you to call.")
+
+    def kernel(self, kernel_id: str) -> ElasticKernelManager:
+        """A kernel of the caller's; KernelError 404."""
+        return self.kernels.owned(kernel_id, self.caller)
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object of the request's body, {} for none; KernelError 400 for anything else."""
+        if not self.request.body.strip():
+            return {}
+        try:
+            value = json.loads(self.request.body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise KernelError(400, "BadRequest", "The request's body must be a JSON object.")
+        return value
+
+
+class KernelsHandler(AuthenticatedHandler):
+    """/api/kernels: the caller's kernels, and starting one."""
+
+    def get(self) -> None:
+        """List the caller's kernels."""
+        models = [manager.model() for manager in self.kernels.owned_by(self.caller)]
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(models))
+
+    async def post(self) -> None:
+        """Start a kernel of the spec `name`, with `env` as far as the spec declares it.
+
+        All else in the body is of no effect: a client chooses neither a kernel's id nor what it
+        runs in.
+        """
+        manager = await self.kernels.start_owned(self._start(self.body()))
+        self.set_status(201)
+        self.set_header("Location", f"/api/kernels/{manager.kernel_id}")
+        self.finish(manager.model())
+
+    def _start(self, body: dict[str, Any]) -> KernelStart:
+        catalog = self.runtime.catalog
+        name = body.get("name") or catalog.default_name()
+        env = body.get("env") or {}
+        if not isinstance(name, str) or not isinstance(env, dict):
+            raise KernelError(400, "BadRequest", "name must be a string and env an object.")
+        try:
+            environment = filter_environment(env, catalog.declared_variables(name))
+            timeout = start_timeout(env, self.runtime.settings.start_timeout)
+        except ValueError as error:
+            raise KernelError(400, "BadRequest", f"{error}.") from error
+        if environment.dropped:
+            self.settings["log"].debug(
+                "start of %s by %s: not declared by the spec, not passed on: %s",
+                name,
+                self.caller.name,
+                ", ".join(environment.dropped[:_MAX_LISTED]),
+            )
+        return KernelStart(self.caller, name, environment.accepted, timeout)
+
+
+class KernelHandler(AuthenticatedHandler):
+    """/api/kernels/<id>: one kernel."""
+
+    def get(self, kernel_id: str) -> None:
+        """Its model."""
+        self.finish(self.kernel(kernel_id).model())
+
+    async def delete(self, kernel_id: str) -> None:
+        """End it."""
+        manager = self.kernel(kernel_id)
+        await self.kernels.shutdown_kernel(manager.kernel_id)
+        self.set_status(204)
+
+
+class InterruptHandler(AuthenticatedHandler):
+    """/api/kernels/<id>/interrupt."""
+
+    async def post(self, kernel_id: str) -> None:
+        """Interrupt the running cell."""
+        await self.kernel(kernel_id).interrupt_kernel()
+        self.set_status(204)
+
+
+class RestartHandler(AuthenticatedHandler):
+    """/api/kernels/<id>/restart."""
+
+    async def post(self, kernel_id: str) -> None:
+        """Give the kernel a new process; answers once that does."""
+        manager = self.kernel(kernel_id)
+        await self.kernels.restart_owned(manager)
+        self.finish(manager.model())
+
+
+class CullHandler(AuthenticatedHandler):
+    """/api/kernels/<id>/cull, for the hub service."""
+
+    serves_service = True
+
+    def post(self, kernel_id: str) -> None:
+        """Seal the kernel if it has been idle since `idle_before`.
+
+        200 {"sealed": true}: it takes no more messages and was asked to end. 409 {"sealed":
+        false, "execution_state", "last_activity"}: it has not been idle that long.
+        """
+        try:
+            idle_before = timestamps.parse(self.body().get("idle_before"))
+        except (TypeError, ValueError):
+            idle_before = None
+        if idle_before is None:
+            raise KernelError(400, "BadRequest", "idle_before must be an RFC 3339 time.")
+        manager = self.kernels.seal(kernel_id, idle_before)
+        if manager.sealed:
+            self.finish({"sealed": True})
+            return
+        self.set_status(409)
+        self.finish(
+            {
+                "sealed": False,
+                "execution_state": manager.execution_state,
+                "last_activity": timestamps.microseconds(manager.last_activity),
+            }
+        )
+
+
+class KernelSpecsHandler(AuthenticatedHandler):
+    """/api/kernelspecs: the specs on offer."""
+
+    def get(self) -> None:
+        """The list; or one spec, where jupyter_server asks for one in its broken way.
+
+        With KERNEL_USERNAME set it appends `?user=NAME` to the URL first and the spec's name
+        after that: /api/kernelspecs?user=NAME/SPEC.
+        """
+        own = f"{self.caller.name}/"
+        asked = unquote(self.request.query.removeprefix("user="))
+        if self.request.query.startswith("user=") and asked.startswith(own):
+            self.finish(self.runtime.catalog.model(asked.removeprefix(own)))
+        else:
+            self.finish(self.runtime.catalog.models())
+
+
+class KernelSpecHandler(AuthenticatedHandler):
+    """/api/kernelspecs/<name>: one spec."""
+
+    def get(self, name: str) -> None:
+        """Its model."""
+        self.finish(self.runtime.catalog.model(name))
+
+
+class HealthHandler(JSONHandler):
+    """/api/health, for probes: no token needed."""
+
+    def get(self) -> None:
+        """200 once the caches are filled, 503 before."""
+        ready = self.runtime.is_synced
+        self.set_status(200 if ready else 503)
+        self.finish({"ready": ready})
+
+
+class NotFoundHandler(JSONHandler):
+    """Everything else."""
+
+    def prepare(self) -> None:
+        """404, whatever the method."""
+        raise KernelError(404, "NotFound", "The gateway has nothing under this URL.")
+
+
+_ID = r"(?P<kernel_id>[0-9a-fA-F-]{36})"
+
+ROUTES: list[tuple[str, type[web.RequestHandler]]] = [
+    (r"/api/health", HealthHandler),
+    (r"/api/kernels", KernelsHandler),
+    (rf"/api/kernels/{_ID}", KernelHandler),
+    (rf"/api/kernels/{_ID}/interrupt", InterruptHandler),
+    (rf"/api/kernels/{_ID}/restart", RestartHandler),
+    (rf"/api/kernels/{_ID}/cull", CullHandler),
+    (rf"/api/kernels/{_ID}/channels", ChannelsHandler),
+    (r"/api/kernelspecs", KernelSpecsHandler),
+    (r"/api/kernelspecs/(?P<name>[^/]+)", KernelSpecHandler),
+    (r".*", NotFoundHandler),
+]

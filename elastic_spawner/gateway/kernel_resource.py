@@ -1,0 +1,187 @@
+"""The resources behind a kernel: what the gateway creates, and what it reads back. Pure.
+
+The gateway writes a Secret with the connection file and a JupyterKernel; the hub service turns
+that into a pod and writes the status. Ports are the same for every kernel, since each has a pod
+and an address of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hub_service import kinds
+from hub_service.kinds import Object, Phase
+from hub_service.names import kernel_name, safe_label
+
+PORTS: Mapping[str, int] = {
+    "shell_port": 52317,
+    "iopub_port": 52318,
+    "stdin_port": 52319,
+    "control_port": 52320,
+    "hb_port": 52321,
+}
+_SIGNATURE_SCHEME = "hmac-sha256"
+
+
+@dataclass(frozen=True)
+class KernelRequest:
+    """What a JupyterKernel is made of.
+
+    server: name of the owner's hub server ("" is the default one), None where it is not known.
+    template: the pod template, resolved from the spec.
+    cull_idle_timeout: seconds; None leaves it to the gateway's or the service's.
+    """
+
+    kernel_id: str
+    namespace: str
+    gateway: str
+    owner: str
+    server: str | None
+    spec_name: str
+    template: Object
+    cull_idle_timeout: int | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a kernel can't run (any more), as its resource tells it.
+
+    reason: CamelCase constant; message: a sentence for the kernel's user.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A JupyterKernel as far as one incarnation of its pod is concerned.
+
+    pod_ip: known as soon as the pod has a network, a little before it counts as running.
+    ending: set once there is nothing left to wait for.
+    waiting_for: what the pod waits for, where the status says so.
+    """
+
+    pod_ip: str | None = None
+    ending: Ending | None = None
+    waiting_for: str | None = None
+
+
+def connection_info(ip: str, key: str) -> dict[str, Any]:
+    """What clients need to reach a kernel, in the keys of Jupyter's connection file."""
+    return {
+        "ip": ip,
+        "transport": "tcp",
+        "signature_scheme": _SIGNATURE_SCHEME,
+        "key": key,
+        **PORTS,
+    }
+
+
+def connection_secret(request: KernelRequest, connection_file: str) -> Object:
+    """The Secret that the kernel's pod mounts; `connection_file` is its JSON text."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": kernel_name(request.kernel_id), "labels": _labels(request)},
+        "type": "Opaque",
+        "stringData": {kinds.CONNECTION_KEY: connection_file},
+    }
+
+
+def jupyter_kernel(request: KernelRequest) -> Object:
+    """The JupyterKernel to create."""
+    name = kernel_name(request.kernel_id)
+    spec: Object = {
+        "kernelID": request.kernel_id,
+        "owner": request.owner,
+        "kernelSpecName": request.spec_name,
+        "gateway": {"name": request.gateway, "namespace": request.namespace},
+        "connectionSecret": name,
+        "incarnation": 0,
+        "template": request.template,
+    }
+    if request.server is not None:
+        spec["server"] = request.server
+    if request.cull_idle_timeout is not None:
+        spec["cullIdleTimeout"] = request.cull_idle_timeout
+    return {
+        "apiVersion": kinds.JUPYTER_KERNELS.api_version,
+        "kind": kinds.JUPYTER_KERNELS.kind,
+        "metadata": {"name": name, "namespace": request.namespace, "labels": _labels(request)},
+        "spec": spec,
+    }
+
+
+def secret_ownership(kernel: Object) -> Object:
+    """The merge patch that makes a kernel's Secret go when the kernel goes."""
+    reference = kinds.owner_reference(kernel, kinds.JUPYTER_KERNELS)
+    # Blocking the owner's deletion asks for a right (on its finalizers) that is of no use here.
+    return {"metadata": {"ownerReferences": [{**reference, "blockOwnerDeletion": False}]}}
+
+
+def gateway_selector(gateway: str) -> str:
+    """Selects the JupyterKernels of one gateway."""
+    return f"{kinds.LABEL_GATEWAY}={gateway}"
+
+
+def observe(kernel: Object | None, incarnation: int) -> Observation:
+    """What a JupyterKernel says about its pod number `incarnation`; None: it is gone."""
+    if kernel is None:
+        return Observation(ending=Ending("KernelDeleted", "The kernel's resource was deleted."))
+    culled = kinds.condition(kernel, kinds.CULLED)
+    if culled and culled.get("status") == "True":
+        return Observation(ending=_ending(culled, "KernelCulled", "The kernel was culled."))
+    if kinds.is_deleting(kernel):
+        return Observation(
+            ending=Ending("KernelDeleted", "The kernel's resource is being deleted.")
+        )
+    status = kinds.status_of(kernel)
+    if status.get("incarnation", 0) != incarnation:
+        return Observation()
+    for kind, text in (
+        (kinds.ADMITTED, "The kernel was refused."),
+        (kinds.TEMPLATE_ACCEPTED, "The kernel's pod template can't be used."),
+    ):
+        condition = kinds.condition(kernel, kind)
+        if condition and condition.get("status") == "False":
+            return Observation(ending=_ending(condition, f"Not{kind}", text))
+    if status.get("phase") in (Phase.FAILED, Phase.SUCCEEDED):
+        return Observation(ending=_pod_ending(kernel))
+    running = kinds.condition(kernel, kinds.RUNNING) or {}
+    waits = running.get("status") != "True"
+    return Observation(
+        pod_ip=status.get("podIP") or None,
+        waiting_for=running.get("message") or None if waits else None,
+    )
+
+
+def _pod_ending(kernel: Object) -> Ending:
+    for kind, text in (
+        (kinds.FAILED, "The kernel's pod failed."),
+        (kinds.SUCCEEDED, "The kernel's process ended by itself."),
+    ):
+        condition = kinds.condition(kernel, kind)
+        if condition and condition.get("status") == "True":
+            return _ending(condition, f"Kernel{kind}", text)
+    return Ending("KernelFailed", "The kernel's pod failed.")
+
+
+def _ending(condition: Object, reason: str, message: str) -> Ending:
+    return Ending(condition.get("reason") or reason, condition.get("message") or message)
+
+
+def _labels(request: KernelRequest) -> dict[str, str]:
+    labels = {
+        kinds.LABEL_NAME: kinds.APP_NAME,
+        kinds.LABEL_COMPONENT: kinds.COMPONENT_KERNEL,
+        kinds.LABEL_KERNEL_ID: request.kernel_id,
+        kinds.LABEL_OWNER: safe_label(request.owner),
+        kinds.LABEL_GATEWAY: request.gateway,
+        kinds.LABEL_KERNEL_SPEC: safe_label(request.spec_name),
+    }
+    if request.server is not None:
+        labels[kinds.LABEL_SERVER] = safe_label(request.server)
+    return labels

@@ -1,0 +1,279 @@
+"""The manager of one kernel: restart, interrupt, shutdown, seal, and what its clients are told."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, Protocol
+
+from enterprise_gateway.services.kernels.remotemanager import RemoteKernelManager
+from traitlets import default, observe
+
+from elastic_spawner.gateway import activity as activities
+from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.kernel_resource import PORTS, Ending
+from elastic_spawner.gateway.monitor import KernelMonitor
+from elastic_spawner.gateway.proxy import KernelProxy, KernelStart
+from elastic_spawner.gateway.restarter import ReportingRestarter
+from elastic_spawner.gateway.runtime import Runtime
+from hub_service import timestamps
+
+# Settings of the app that Enterprise Gateway's manager expects on itself.
+_INHERITED = (
+    "authorized_users",
+    "unauthorized_users",
+    "port_range",
+    "impersonation_enabled",
+    "max_kernels_per_user",
+    "client_envs",
+    "inherited_envs",
+)
+_DEAD = "dead"
+
+
+class KernelClient(Protocol):
+    """A websocket that is connected to a kernel."""
+
+    def tell_ended(self, message: str, cell: Any) -> None:
+        """Write the message to the output of `cell`, the header of the running or last one."""
+
+    async def reconnect(self) -> None:
+        """Connect to the kernel's new pod; returns when it answers there."""
+
+    def resume(self) -> None:
+        """A restart is over, or has failed: go on with what was held back."""
+
+
+class ElasticKernelManager(RemoteKernelManager):
+    """One kernel of one owner.
+
+    ended: why the kernel doesn't run (any more); None while it does. A kernel that died can be
+    restarted by its user; one that was sealed, or whose resource is gone, can't.
+    """
+
+    process_proxy: KernelProxy | None
+    kernel: Any  # the process proxy once it runs: what jupyter_client looks at
+
+    @default("restarter_class")
+    def _restarter_class_default(self) -> type[ReportingRestarter]:
+        return ReportingRestarter
+
+    @observe("kernel_name")
+    def _kernel_name_changed(self, _: object) -> None:
+        # jupyter_client takes `python` for another name of its own `python3`; here it is a spec's.
+        self._kernel_spec = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.start: KernelStart | None = None
+        self.ended: Ending | None = None
+        self.sealed = False
+        self.clients: set[KernelClient] = set()
+        self._restart: asyncio.Task[None] | None = None
+        self.monitor = KernelMonitor(self.context, self.session, self.report)
+
+    def _link_dependent_props(self) -> None:
+        # Enterprise Gateway links these to the app for as long as the app lives, which keeps
+        # every kernel manager there ever was in memory. They don't change: copies will do.
+        for name in _INHERITED:
+            setattr(self, name, getattr(self.parent.parent, name))
+
+    @property
+    def runtime(self) -> Runtime:
+        """What the gateway's parts share."""
+        runtime: Runtime = self.parent.runtime
+        return runtime
+
+    @property
+    def owner(self) -> Identity:
+        """Who started the kernel."""
+        return self._started.owner
+
+    @property
+    def execution_state(self) -> str:
+        """starting, idle, busy or dead."""
+        return _DEAD if self.ended else self.monitor.activity.execution_state
+
+    @property
+    def last_activity(self) -> datetime:
+        """When something last happened."""
+        return self.monitor.activity.last_activity
+
+    @property
+    def reason(self) -> str:
+        """Why the kernel is dead; empty while it isn't."""
+        return self.ended.message if self.ended else ""
+
+    @property
+    def restarting_pod(self) -> bool:
+        """Whether a new pod is on its way."""
+        return self._restart is not None
+
+    @property
+    def _kernel_info_future(self) -> Future[dict[str, Any]]:
+        # jupyter_server's websockets look here before they ask the kernel themselves.
+        return self.monitor.kernel_info
+
+    @property
+    def ports(self) -> list[Any]:
+        """Ports and address: jupyter_server compares them to know if channels must be rebuilt."""
+        return [*super().ports, self.ip]
+
+    async def start_kernel(self, **kwargs: Any) -> None:
+        """Start the kernel that `start` describes. Raises KernelError."""
+        self.start = kwargs["start"]
+        self.kernel_launch_timeout = self._started.timeout
+        await super().start_kernel(**kwargs)
+        self.monitor.start(self.ip, dict(PORTS))
+
+    def point_to(self, connection: dict[str, Any]) -> None:
+        """Take over a connection; existing control connections are closed."""
+        self._close_control_socket()
+        for name in PORTS:
+            setattr(self, name, 0)  # load_connection_info keeps what is set
+        self.load_connection_info(connection)
+
+    async def interrupt_kernel(self) -> None:
+        """Interrupt the running cell by a signed message on the control channel."""
+        self._require_alive()
+        if self.kernel_spec.interrupt_mode != "message":
+            raise KernelError(
+                501,
+                "InterruptNotSupported",
+                "This kernel takes interrupts as signals only, which don't reach its pod. "
+                "Set interruptMode: message in its JupyterKernelSpec if it can do that.",
+            )
+        self._connect_control_socket()
+        self.session.send(self._control_socket, self.session.msg("interrupt_request", content={}))
+
+    async def restart_kernel(self, *_: Any, **__: Any) -> None:
+        """Give the kernel a new pod; requests that come meanwhile wait for the same one.
+
+        Raises KernelError; the kernel can't be restarted again then.
+        """
+        if self._restart is None:
+            self._require_restartable()
+            self._restart = asyncio.create_task(self._replace_pod())
+            self._restart.add_done_callback(self._restarted)
+        await asyncio.shield(self._restart)
+
+    async def shutdown_kernel(self, *_: Any, **__: Any) -> None:
+        """End the kernel: ask it, then delete its resource, and with it the pod."""
+        self.shutting_down = True
+        if self.ended is None and self.process_proxy and self.process_proxy.ip:
+            # PID 1 of a container ignores SIGTERM: asking is what makes it end at once.
+            self.request_shutdown()
+        self.monitor.give_up()
+        self._close_control_socket()
+        self.kernel = None
+        if self.process_proxy:
+            self.runtime.reporter.forget(self.process_proxy.name)
+            await self.process_proxy.delete()
+
+    def cleanup_resources(self, restart: bool = False) -> None:
+        """Nothing: restart and shutdown do what there is to do, and know which of them it is."""
+
+    def seal(self, idle_before: datetime) -> bool:
+        """End the kernel if it is idle since `idle_before`; returns whether it is sealed.
+
+        Between the look and the seal nothing else runs on the loop: what a client sent before has
+        been counted as activity, what comes after is refused.
+        """
+        if self.sealed:
+            return True
+        if self.ended or not activities.may_seal(self.monitor.activity, idle_before):
+            return False
+        self.sealed = True
+        since = self.monitor.activity.last_activity
+        self.request_shutdown()
+        self.end(
+            Ending(
+                "KernelCulled",
+                f"This kernel was ended because it had been idle since {since:%H:%M} UTC: its "
+                "memory and GPU are free for others, its variables are gone. Start a new one "
+                "with Kernel > Change Kernel.",
+            )
+        )
+        return True
+
+    def end(self, ending: Ending) -> None:
+        """The kernel has ended: tell its clients, once."""
+        if self.ended:
+            return
+        self.ended = ending
+        self.monitor.give_up()
+        self.log.info("kernel %s ended: %s: %s", self.kernel_id, ending.reason, ending.message)
+        if self.process_proxy:
+            self.runtime.reporter.forget(self.process_proxy.name)
+        for client in list(self.clients):
+            client.tell_ended(ending.message, self.monitor.activity.cell)
+        if self._restarter:
+            self._restarter.report_death()
+
+    def look(self) -> None:
+        """The watch has news of the kernel's resource."""
+        if self.shutting_down or self._restart or not self.process_proxy:
+            return
+        if self.kernel is not None and (ending := self.process_proxy.ending()):
+            self.end(ending)
+
+    def report(self) -> None:
+        """Have status.activity say what is known now."""
+        if self.process_proxy and self.ended is None and not self.shutting_down:
+            connections = self.parent.connections(self.kernel_id)
+            status = activities.status(self.monitor.activity, connections)
+            self.runtime.reporter.report(self.process_proxy.name, status)
+
+    def model(self) -> dict[str, Any]:
+        """The kernel as Jupyter's REST API has it."""
+        model = {
+            "id": self.kernel_id,
+            "name": self.kernel_name,
+            "last_activity": timestamps.microseconds(self.last_activity),
+            "execution_state": self.execution_state,
+            "connections": self.parent.connections(self.kernel_id),
+        }
+        return model | {"reason": self.reason} if self.reason else model
+
+    @property
+    def _started(self) -> KernelStart:
+        assert self.start is not None  # noqa: S101 - set before anything else is asked
+        return self.start
+
+    async def _replace_pod(self) -> None:
+        assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
+        if self.ended is None:
+            self.request_shutdown(restart=True)
+        self.monitor.reset()
+        try:
+            await self.process_proxy.replace_pod(self._started.timeout)
+        except KernelError as error:
+            if not self.shutting_down:
+                self.ended = None
+                message = f"The kernel could not be restarted. {error.message} Start a new one."
+                self.end(Ending(error.reason, message))
+            raise
+        self.ended = None
+        self._connect_control_socket()
+        self.monitor.start(self.ip, dict(PORTS))
+        await asyncio.gather(*(client.reconnect() for client in self.clients))
+
+    def _restarted(self, task: asyncio.Task[None]) -> None:
+        self._restart = None
+        if not task.cancelled():
+            task.exception()  # told to whoever asked for the restart
+        self.look()
+        for client in list(self.clients):
+            client.resume()
+
+    def _require_alive(self) -> None:
+        if self.ended:
+            raise KernelError(409, self.ended.reason, self.ended.message)
+
+    def _require_restartable(self) -> None:
+        proxy = self.process_proxy
+        if self.sealed or proxy is None or not proxy.exists():
+            message = self.reason or "The kernel's resource is gone. Start a new kernel."
+            raise KernelError(409, "KernelGone", message)

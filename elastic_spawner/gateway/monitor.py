@@ -1,0 +1,129 @@
+"""Listening to one kernel: what it publishes, and its first answer.
+
+A connection of the gateway's own, so that a kernel's state is known before the first client
+connects and after the last has left.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import Any
+
+from jupyter_client.session import Session
+from zmq import DEALER, SUB, SUBSCRIBE, Context
+from zmq.eventloop.zmqstream import ZMQStream
+
+from elastic_spawner.gateway import activity as activities
+from elastic_spawner.gateway.activity import Activity
+
+log = logging.getLogger(__name__)
+
+
+class KernelMonitor:
+    """Keeps the activity of one kernel; `on_change` is called after each change.
+
+    session: of the kernel's manager, for key and signature scheme.
+    kernel_info: the content of the kernel's first kernel_info_reply once it is there; {} if the
+    kernel ends before. Websockets wait for it instead of asking again.
+    """
+
+    def __init__(
+        self, context: Context[Any], session: Session, on_change: Callable[[], None]
+    ) -> None:
+        self.activity: Activity = activities.started(_now())
+        self.kernel_info: Future[dict[str, Any]] = Future()
+        self._context = context
+        self._kernel_session = session
+        self._session = session.clone()
+        self._on_change = on_change
+        self._streams: list[ZMQStream] = []
+
+    def start(self, ip: str, ports: dict[str, int]) -> None:
+        """Connect to a kernel that has just begun, and ask whether it is ready."""
+        self.stop()
+        self._session = self._kernel_session.clone()
+        iopub = self._connect(SUB, ip, ports["iopub_port"])
+        iopub.on_recv(self._on_iopub)
+        shell = self._connect(DEALER, ip, ports["shell_port"])
+        shell.on_recv(self._on_shell)
+        self._session.send(shell, "kernel_info_request")
+        self._update(activities.started(_now()))
+
+    def reset(self) -> None:
+        """The kernel's process is being replaced: disconnect, and know nothing of what it does."""
+        self.stop()
+        self._update(activities.started(_now()))
+
+    def stop(self) -> None:
+        """Disconnect; the activity stays as it was."""
+        for stream in self._streams:
+            if not stream.closed():
+                stream.on_recv(None)  # type: ignore[call-overload]  # None is how it is said
+                stream.close()
+        self._streams = []
+
+    def give_up(self) -> None:
+        """The kernel has ended: nobody is to wait for its first answer any longer."""
+        self.stop()
+        if not self.kernel_info.done():
+            self.kernel_info.set_result({})
+
+    def passed_on(self, header: dict[str, Any]) -> None:
+        """A client's message is about to go to the kernel."""
+        self._update(activities.passed_on(self.activity, header, _now()))
+
+    def replied(self, parent: dict[str, Any]) -> None:
+        """A reply of the kernel's shell channel went to a client."""
+        self._update(activities.done(self.activity, parent, _now()))
+
+    def _connect(self, kind: int, ip: str, port: int) -> ZMQStream:
+        socket = self._context.socket(kind)
+        socket.linger = 0
+        if kind == SUB:
+            # A lost `idle` would leave the kernel busy for ever: none is dropped on this side.
+            socket.rcvhwm = 0
+            socket.setsockopt(SUBSCRIBE, b"")
+        socket.connect(f"tcp://{ip}:{port}")
+        stream = ZMQStream(socket)
+        self._streams.append(stream)
+        return stream
+
+    def _on_iopub(self, frames: list[bytes]) -> None:
+        try:
+            _, parts = self._session.feed_identities(frames)
+            message = self._session.deserialize(parts, content=False)
+            kind = message["header"]["msg_type"]
+            state = None
+            if kind == "status":
+                state = self._session.unpack(message["content"]).get("execution_state")
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("a message that is not the kernel's, or can't be read: %s", error)
+            return
+        self._update(
+            activities.published(self.activity, kind, message["parent_header"], state, _now())
+        )
+
+    def _on_shell(self, frames: list[bytes]) -> None:
+        try:
+            _, parts = self._session.feed_identities(frames)
+            message = self._session.deserialize(parts)
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("an answer that is not the kernel's, or can't be read: %s", error)
+            return
+        if message["header"]["msg_type"] != "kernel_info_reply":
+            return
+        if not self.kernel_info.done():
+            self.kernel_info.set_result(message["content"])
+        self._update(activities.answered(self.activity, _now()))
+
+    def _update(self, activity: Activity) -> None:
+        if activity != self.activity:
+            self.activity = activity
+            self._on_change()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,284 @@
+"""The process proxy: a kernel as a JupyterKernel resource, and its pod as the process.
+
+Enterprise Gateway starts kernels through such a proxy and asks it whether they live. Ours makes
+Secret and JupyterKernel, waits on the watch for admission and the pod's address, and then for the
+kernel's heartbeat. It never asks the API server how things are: `poll` answers from the watch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from enterprise_gateway.services.processproxies.processproxy import (
+    BaseProcessProxyABC,
+    RemoteProcessProxy,
+)
+
+from elastic_spawner.gateway import environment, kernel_resource
+from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.kernel_resource import PORTS, Ending, KernelRequest
+from elastic_spawner.gateway.probe import heartbeat
+from elastic_spawner.gateway.runtime import Runtime
+from hub_service import kinds
+from hub_service.kube import ApiError
+from hub_service.names import kernel_name
+
+# How a start that was refused or failed is answered; any other reason is a 500.
+_STATUS_BY_REASON = {
+    kinds.Reason.QUOTA_EXCEEDED: 403,
+    kinds.Reason.INVALID_SPEC: 422,
+    kinds.Reason.POD_REJECTED: 422,
+    "KernelDeleted": 410,
+}
+
+
+@dataclass(frozen=True)
+class KernelStart:
+    """What a start was asked for by its owner.
+
+    environment: the client's variables that the spec declares.
+    timeout: seconds that the start, and each restart, may take.
+    """
+
+    owner: Identity
+    spec_name: str
+    environment: dict[str, str]
+    timeout: float
+
+
+class KernelProxy(RemoteProcessProxy):
+    """One kernel's resource and address.
+
+    incarnation: number of the pod that is or is to be the kernel; a restart raises it.
+    """
+
+    def __init__(self, kernel_manager: Any, proxy_config: dict[str, Any]) -> None:
+        # Not RemoteProcessProxy's: it would open a port for launchers to call back on, and there
+        # are no launchers. Being one of its kind keeps Enterprise Gateway from treating the
+        # kernel as a local process.
+        BaseProcessProxyABC.__init__(self, kernel_manager, proxy_config)
+        kernel_manager.response_address = "unused"  # or a connection file is written here
+        self.name = kernel_name(self.kernel_id)
+        self.incarnation = 0
+        self._runtime: Runtime = kernel_manager.runtime
+        self._key = ""
+
+    async def launch_process(self, _: list[str], **kwargs: Any) -> KernelProxy:
+        """Create the kernel and wait until it answers; on failure nothing of it is left.
+
+        The command in the first argument is not used: jupyter_client puts its own interpreter into
+        it. The kernel's is in the pod template.
+        Raises KernelError with a sentence for the user.
+        """
+        start: KernelStart = kwargs["start"]
+        self._key = secrets.token_hex(32)
+        async with self._deleted_on_failure():
+            await self._create(self._request(start))
+            await self._connect(start.timeout)
+        return self
+
+    async def replace_pod(self, timeout: float) -> None:
+        """Ask for a new pod in place of the present one, and wait until it answers.
+
+        Raises KernelError; the kernel is deleted then: a pod that came late would hold its GPU
+        for nobody.
+        """
+        async with self._deleted_on_failure():
+            self.incarnation += 1
+            body = {"spec": {"incarnation": self.incarnation}}
+            await self._call(
+                self._runtime.cluster.merge_patch(
+                    kinds.JUPYTER_KERNELS, self._namespace, self.name, body
+                )
+            )
+            await self._connect(timeout)
+
+    async def delete(self) -> None:
+        """Delete the kernel's resource; what belongs to it goes with it. Gone already is fine."""
+        try:
+            await self._runtime.cluster.delete(kinds.JUPYTER_KERNELS, self._namespace, self.name)
+        except ApiError as error:
+            if error.status != 404:
+                self.delete_in_background()
+                raise KernelError(
+                    500,
+                    "ClusterRefused",
+                    f"The cluster did not delete the kernel yet: {error.message}",
+                ) from error
+
+    def delete_in_background(self) -> None:
+        """Delete the kernel's resource without anybody waiting for it, trying more than once."""
+        self._runtime.insist(
+            f"deletion of {self.name}",
+            lambda: self._runtime.cluster.delete(kinds.JUPYTER_KERNELS, self._namespace, self.name),
+        )
+
+    def ending(self) -> Ending | None:
+        """Why the kernel can't go on, None while it can: as the watch has it."""
+        kernel = self._runtime.kernels.store.get((self._namespace, self.name))
+        return kernel_resource.observe(kernel, self.incarnation).ending
+
+    def exists(self) -> bool:
+        """Whether the kernel's resource is there and stays."""
+        kernel = self._runtime.kernels.store.get((self._namespace, self.name))
+        return kernel is not None and not kinds.is_deleting(kernel)
+
+    def poll(self) -> bool | None:
+        """None while the kernel lives, as subprocess.Popen.poll; False once it has ended."""
+        return None if self.ending() is None else False
+
+    def wait(self) -> None:
+        """Nothing: waiting would block the loop; the watch tells of the end."""
+
+    def send_signal(self, signum: int) -> bool | None:
+        """Signal 0 asks whether the kernel lives; others don't reach a pod."""
+        if signum == 0:
+            return self.poll()
+        raise KernelError(
+            501, "NoSignals", f"Signal {signum} can't be sent to a kernel that has its own pod."
+        )
+
+    def kill(self) -> None:
+        """Nothing: a kernel is ended by deleting its resource (`delete`)."""
+
+    terminate = kill
+
+    def cleanup(self) -> None:
+        """Nothing: there are no tunnels and no local files."""
+
+    def confirm_remote_startup(self) -> None:
+        """Nothing: `launch_process` returns once the kernel has answered."""
+
+    def shutdown_listener(self) -> None:
+        """Nothing: there is no launcher that listens."""
+
+    @property
+    def _namespace(self) -> str:
+        return self._runtime.settings.namespace
+
+    def _request(self, start: KernelStart) -> KernelRequest:
+        catalog = self._runtime.catalog
+        variables = start.environment | environment.own_environment(
+            user=start.owner.name,
+            kernel_id=self.kernel_id,
+            language=catalog.model(start.spec_name)["spec"]["language"],
+        )
+        return KernelRequest(
+            kernel_id=self.kernel_id,
+            namespace=self._namespace,
+            gateway=self._runtime.settings.name,
+            owner=start.owner.name,
+            server=start.owner.server,
+            spec_name=start.spec_name,
+            template=catalog.pod_template(start.spec_name, variables),
+            cull_idle_timeout=catalog.cull_idle_timeout(start.spec_name),
+        )
+
+    async def _create(self, request: KernelRequest) -> None:
+        cluster, namespace = self._runtime.cluster, self._namespace
+        # In the pod the kernel listens on all of its addresses.
+        content = kernel_resource.connection_info("0.0.0.0", self._key)  # noqa: S104
+        secret = kernel_resource.connection_secret(request, json.dumps(content))
+        await self._call(cluster.create(kinds.SECRETS, namespace, secret))
+        try:
+            kernel = await self._call(
+                cluster.create(
+                    kinds.JUPYTER_KERNELS, namespace, kernel_resource.jupyter_kernel(request)
+                )
+            )
+        except BaseException:
+            self._runtime.insist(
+                f"deletion of Secret {self.name}",
+                lambda: cluster.delete(kinds.SECRETS, namespace, self.name),
+            )
+            raise
+        self._runtime.kernels.record(kernel)
+        ownership = kernel_resource.secret_ownership(kernel)
+        self._runtime.insist(
+            f"owner of Secret {self.name}",
+            lambda: cluster.merge_patch(kinds.SECRETS, namespace, self.name, ownership),
+        )
+
+    async def _connect(self, timeout: float) -> None:
+        """Wait for the pod's address and the heartbeat, then point the manager there."""
+        try:
+            async with asyncio.timeout(timeout):
+                ip = await self._address()
+                await self._first_heartbeat(ip)
+        except TimeoutError:
+            raise self._too_late(timeout) from None
+        self.ip = ip
+        self.kernel_manager.point_to(kernel_resource.connection_info(ip, self._key))
+
+    async def _address(self) -> str:
+        observation = None
+
+        def decided(kernel: kinds.Object | None) -> bool:
+            nonlocal observation
+            observation = kernel_resource.observe(kernel, self.incarnation)
+            return bool(observation.pod_ip or observation.ending)
+
+        await self._runtime.kernels.wait_for((self._namespace, self.name), decided)
+        assert observation is not None  # noqa: S101 - set by `decided`
+        if observation.ending:
+            raise _refusal(observation.ending)
+        return str(observation.pod_ip)
+
+    async def _first_heartbeat(self, ip: str) -> None:
+        """Wait for the echo, or for the end of a pod that dies before it."""
+        echo = asyncio.ensure_future(heartbeat(self.kernel_manager.context, ip, PORTS["hb_port"]))
+        end = asyncio.ensure_future(
+            self._runtime.kernels.wait_for(
+                (self._namespace, self.name),
+                lambda kernel: kernel_resource.observe(kernel, self.incarnation).ending is not None,
+            )
+        )
+        try:
+            await asyncio.wait({echo, end}, return_when=asyncio.FIRST_COMPLETED)
+            if not echo.done() and (ending := self.ending()):
+                raise _refusal(ending)
+            await echo
+        finally:
+            for task in (echo, end):
+                task.cancel()
+            await asyncio.gather(echo, end, return_exceptions=True)
+
+    def _too_late(self, timeout: float) -> KernelError:
+        kernel = self._runtime.kernels.store.get((self._namespace, self.name))
+        waiting_for = kernel_resource.observe(kernel, self.incarnation).waiting_for
+        because = f" It was waiting: {waiting_for}" if waiting_for else ""
+        return KernelError(
+            504, "StartTimeout", f"The kernel did not answer within {timeout:.0f} seconds.{because}"
+        )
+
+    async def _call(self, call: Coroutine[Any, Any, kinds.Object]) -> kinds.Object:
+        try:
+            return await call
+        except ApiError as error:
+            self.log.warning("kernel %s: %s", self.kernel_id, error)
+            if error.status in (404, 410):
+                raise KernelError(410, "KernelDeleted", "The kernel's resource is gone.") from error
+            raise KernelError(
+                502 if error.status == 0 else 500,
+                "ClusterRefused",
+                f"The cluster did not take the kernel: {error.message}",
+            ) from error
+
+    @asynccontextmanager
+    async def _deleted_on_failure(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.delete_in_background()
+            raise
+
+
+def _refusal(ending: Ending) -> KernelError:
+    return KernelError(_STATUS_BY_REASON.get(ending.reason, 500), ending.reason, ending.message)

@@ -1,0 +1,75 @@
+"""Writing what kernels do into their resources: `status.activity`, and nothing else of it.
+
+Written when something worth knowing has changed, at most once a second for each kernel; what
+happens in between is left out, since only the latest counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from elastic_spawner.gateway.activity import worth_reporting
+from hub_service.kube import ApiError
+
+log = logging.getLogger(__name__)
+
+Write = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+_INTERVAL = 1.0
+_MAX_DELAY = 30.0
+
+
+class ActivityReporter:
+    """Coalesces reports for each kernel.
+
+    write: stores an activity (second argument) in the JupyterKernel of that name (first).
+    """
+
+    def __init__(self, write: Write, *, interval: float = _INTERVAL) -> None:
+        self._write = write
+        self._interval = interval
+        self._wanted: dict[str, dict[str, Any]] = {}
+        self._written: dict[str, dict[str, Any]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def report(self, name: str, activity: dict[str, Any]) -> None:
+        """Have `activity` written: at once, or a second after the last time."""
+        if name not in self._wanted and not worth_reporting(self._written.get(name), activity):
+            return
+        self._wanted[name] = activity
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.create_task(self._run(name))
+
+    def forget(self, name: str) -> None:
+        """The kernel has ended: nothing more is written for it."""
+        self._wanted.pop(name, None)
+        self._written.pop(name, None)
+        if task := self._tasks.pop(name, None):
+            task.cancel()
+
+    async def close(self) -> None:
+        """Stop writing."""
+        tasks = list(self._tasks.values())
+        for name in list(self._tasks):
+            self.forget(name)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, name: str) -> None:
+        delay = self._interval
+        while (activity := self._wanted.pop(name, None)) is not None:
+            try:
+                await self._write(name, activity)
+            except ApiError as error:
+                if error.status == 404:
+                    break  # deleted; the watch will say so
+                log.warning("activity of %s not written: %s; trying again", name, error)
+                self._wanted.setdefault(name, activity)
+                delay = min(delay * 2, _MAX_DELAY)
+            else:
+                self._written[name] = activity
+                delay = self._interval
+            await asyncio.sleep(delay)
+        self._tasks.pop(name, None)

@@ -1,0 +1,135 @@
+"""What the gateway's parts share while it runs: settings, the cluster, watch caches, the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from elastic_spawner.gateway.authentication import HubAuthenticator
+from elastic_spawner.gateway.kernel_resource import gateway_selector
+from elastic_spawner.gateway.kernelspecs import SpecCatalog
+from elastic_spawner.gateway.reporting import ActivityReporter
+from elastic_spawner.gateway.settings import GatewaySettings
+from hub_service import kinds
+from hub_service.kube import ApiError, Cluster, Reflector
+
+log = logging.getLogger(__name__)
+
+_SYNC_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Handed to managers and handlers; made by `running`.
+
+    kernels: this gateway's JupyterKernels; specs, templates: of its namespace; catalog: the specs
+    that it offers.
+    """
+
+    settings: GatewaySettings
+    cluster: Cluster
+    kernels: Reflector
+    specs: Reflector
+    templates: Reflector
+    catalog: SpecCatalog
+    authenticator: HubAuthenticator
+    reporter: ActivityReporter
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether every cache has its first list."""
+        return all(cache.is_synced for cache in (self.kernels, self.specs, self.templates))
+
+    def insist(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
+        """Make a call to the cluster in the background, and again for a while where it fails.
+
+        what: names it in the log. An object that is gone ends it as well as success does.
+        """
+        task = asyncio.create_task(_insist(what, call))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish_background(self) -> None:
+        """Wait for the calls handed to `insist`."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
+    """Connect to the cluster, fill the caches and keep them current until the end of the block.
+
+    Raises TimeoutError, naming the kind, when the API server does not give a first list.
+    """
+    async with Cluster.from_environment() as cluster:
+        namespace = settings.namespace
+
+        async def report(name: str, activity: dict[str, Any]) -> None:
+            body = {"status": {"activity": activity}}
+            await cluster.merge_patch(
+                kinds.JUPYTER_KERNELS, namespace, name, body, subresource="status"
+            )
+
+        specs = Reflector(cluster, kinds.JUPYTER_KERNEL_SPECS, namespace)
+        templates = Reflector(cluster, kinds.JUPYTER_KERNEL_TEMPLATES, namespace)
+        runtime = Runtime(
+            settings=settings,
+            cluster=cluster,
+            kernels=Reflector(
+                cluster,
+                kinds.JUPYTER_KERNELS,
+                namespace,
+                label_selector=gateway_selector(settings.name),
+            ),
+            specs=specs,
+            templates=templates,
+            catalog=SpecCatalog(settings, specs, templates),
+            authenticator=HubAuthenticator(settings.hub_api_url, settings.service_name),
+            reporter=ActivityReporter(report),
+        )
+        caches = (runtime.kernels, runtime.specs, runtime.templates)
+        watches = [asyncio.create_task(cache.run()) for cache in caches]
+        try:
+            await asyncio.gather(*(cache.synced(_SYNC_TIMEOUT) for cache in caches))
+            yield runtime
+        finally:
+            await runtime.finish_background()
+            await runtime.reporter.close()
+            for watch in watches:
+                watch.cancel()
+            await asyncio.gather(*watches, return_exceptions=True)
+            runtime.authenticator.close()
+
+
+async def _insist(what: str, call: Callable[[], Awaitable[object]]) -> None:
+    for delay in (0.2, 1.0, 5.0, 15.0, None):
+        try:
+            await call()
+        except ApiError as error:
+            if error.status == 404:
+                return
+            log.warning("%s: %s; %s", what, error, "giving up" if delay is None else "trying again")
+        else:
+            return
+        if delay is not None:
+            await asyncio.sleep(delay)
+
+
+async def delete_leftovers(runtime: Runtime) -> list[str]:
+    """Delete the kernels that an earlier process of this gateway left behind; returns their names.
+
+    Nobody can reach them: a gateway knows only the kernels that it started itself.
+    """
+    names = [kinds.name_of(kernel) for kernel in runtime.kernels.store]
+    for name in names:
+        try:
+            await runtime.cluster.delete(kinds.JUPYTER_KERNELS, runtime.settings.namespace, name)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+    return names

@@ -1,0 +1,107 @@
+"""What the gateway's Deployment tells it, read from the environment once at start-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+_T = TypeVar("_T")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING")
+
+
+class SettingsError(ValueError):
+    """An environment that can't be used: names each variable, its value and the way out."""
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Settings of one gateway process.
+
+    hub_api_url: where the hub says whose a token is, such as http://hub.jhub:8081/hub/api.
+    namespace: of the gateway, its kernels and their specs.
+    name: of the JupyterGateway this process serves.
+    service_name: the hub service that may seal kernels.
+    kernels: names of the specs offered; empty means all.
+    default_kernel: the spec of a start that names none; None means the first one offered.
+    start_timeout: seconds a kernel's start may take.
+    """
+
+    hub_api_url: str
+    namespace: str
+    name: str
+    service_name: str
+    kernels: frozenset[str]
+    default_kernel: str | None
+    start_timeout: float
+    log_level: str
+    port: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> GatewaySettings:
+        """Read `ELASTIC_*` and `JUPYTERHUB_API_URL`; SettingsError lists all that is wrong."""
+        problems: list[str] = []
+
+        def read(name: str, parse: Callable[[str], _T], default: str | None = None) -> _T | None:
+            text = environment.get(name, "").strip() or default
+            if text is None:
+                problems.append(f"{name} is not set")
+                return None
+            try:
+                return parse(text)
+            except ValueError as error:
+                problems.append(f"{name}={text!r}: {error}")
+                return None
+
+        values = {
+            "hub_api_url": read("JUPYTERHUB_API_URL", _url),
+            "namespace": read("ELASTIC_NAMESPACE", str),
+            "name": read("ELASTIC_GATEWAY_NAME", str),
+            "service_name": read("ELASTIC_SERVICE_NAME", str, "elastic"),
+            "kernels": read("ELASTIC_KERNELS", _names, ","),
+            "default_kernel": environment.get("ELASTIC_DEFAULT_KERNEL", "").strip() or None,
+            "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds, "300"),
+            "log_level": read("ELASTIC_LOG_LEVEL", _log_level, "INFO"),
+            "port": read("ELASTIC_PORT", _port, "8888"),
+        }
+        if problems:
+            raise SettingsError(
+                "the environment can't be used: "
+                + "; ".join(problems)
+                + ". The hub service sets these in the gateway's Deployment."
+            )
+        return cls(**values)  # type: ignore[arg-type]  # None only where a problem was raised
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http(s) URL, such as http://hub.jhub:8081/hub/api")
+    return text.rstrip("/")
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name for part in text.split(",") if (name := part.strip()))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 86400:
+        raise ValueError("must be a number of seconds from 1 to 86400")
+    return seconds
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ValueError("must be a port number")
+    return int(text)
+
+
+def _log_level(text: str) -> str:
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
+    return text.upper()

@@ -1,0 +1,353 @@
+"""What the gateway meets in its tests: a real API server, real kernels, and stand-ins for the rest.
+
+The hub is stood in for by a server that answers `/user` with the models a JupyterHub gives. Of the
+hub service and the kubelet only what the gateway sees is done: kernels are real ipykernel
+processes on loopback addresses, and their state is written with the service's own functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import os
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tornado import httpserver, netutil, web
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from hub_service import kernel as kernels
+from hub_service import kinds
+from hub_service.kinds import Object
+from hub_service.kube import ApiError, Cluster, Key, Reflector
+
+ROOT = Path(__file__).parents[2]
+# The Python that kernels run in; the gateway's own has an ipykernel for its tests.
+KERNEL_PYTHON = os.environ.get("TEST_KERNEL_PYTHON", sys.executable)
+DEADLINE = 30.0
+
+
+def user_model(name: str, scopes: list[str], **more: Any) -> dict[str, Any]:
+    """What a JupyterHub answers at `/hub/api/user`."""
+    return {"kind": "user", "name": name, "admin": False, "groups": [], "scopes": scopes, **more}
+
+
+def server_model(name: str, server: str = "") -> dict[str, Any]:
+    """The same for the token of a user's own server."""
+    return user_model(
+        name,
+        [
+            f"access:servers!server={name}/{server}",
+            f"read:users:activity!user={name}",
+            f"users:activity!user={name}",
+        ],
+    )
+
+
+def service_model(name: str = "elastic") -> dict[str, Any]:
+    return {"kind": "service", "name": name, "admin": False, "scopes": [], "roles": []}
+
+
+@dataclass
+class StandInHub:
+    """`GET /hub/api/user`, with tokens to choose. `answer` may hold back or fail a request."""
+
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    status: int = 200
+    held: asyncio.Event | None = None
+    url: str = ""
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[StandInHub]:
+        hub = self
+
+        class UserHandler(web.RequestHandler):
+            async def get(self) -> None:
+                token = self.request.headers["Authorization"].removeprefix("token ")
+                hub.asked.append(token)
+                if hub.held:
+                    await hub.held.wait()
+                if hub.status != 200:
+                    raise web.HTTPError(hub.status)
+                if token not in hub.models:
+                    raise web.HTTPError(403)
+                self.finish(hub.models[token])
+
+        server = httpserver.HTTPServer(web.Application([("/hub/api/user", UserHandler)]))
+        sockets = netutil.bind_sockets(0, "127.0.0.1")
+        server.add_sockets(sockets)
+        self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/hub/api"
+        try:
+            yield self
+        finally:
+            server.stop()
+            await server.close_all_connections()
+
+
+class Kernels:
+    """Stands in for the hub service and the kubelet, for one namespace.
+
+    refuse: by owner, the message with which admission refuses.
+    pods: ipykernel processes by name of the pod they stand for.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
+        self.refuse: dict[str, str] = {}
+        self.hold: set[str] = set()  # owners whose kernels stay pending
+        self.pods: dict[str, asyncio.subprocess.Process] = {}
+        self._cluster, self._namespace, self._folder = cluster, namespace, str(folder)
+        self._addresses = itertools.count(2)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seen: set[tuple[str, int]] = set()
+        self.cache = Reflector(cluster, kinds.JUPYTER_KERNELS, namespace, on_change=self._on_change)
+
+    def of(self, kernel_id: str) -> Object:
+        item = self.cache.store.get((self._namespace, f"kernel-{kernel_id}"))
+        assert item is not None
+        return item
+
+    async def until(self, kernel_id: str, predicate: Callable[[Object | None], bool]) -> None:
+        await self.cache.wait_for((self._namespace, f"kernel-{kernel_id}"), predicate, DEADLINE)
+
+    def _on_change(self, key: Key, old: Object | None, new: Object | None) -> None:
+        item = new or old
+        assert item is not None
+        step = (kinds.uid_of(item), -1 if new is None else kernels.incarnation(item))
+        if step in self._seen:
+            return
+        self._seen.add(step)
+        task = asyncio.create_task(self._end(item) if new is None else self._start(new))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end(self, item: Object) -> None:
+        for name, process in self.pods.items():
+            if name.startswith(kinds.name_of(item)) and process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def _start(self, item: Object) -> None:
+        owner = kinds.spec_of(item)["owner"]
+        refused = self.refuse.get(owner)
+        admission = kernels.status_of_admission(
+            item,
+            admitted=refused is None,
+            reason=kinds.Reason.QUOTA_EXCEEDED if refused else kinds.Reason.WITHIN_QUOTA,
+            message=refused or "",
+            now=datetime.now(UTC),
+        )
+        item = await self._write(item, admission)
+        if refused or owner in self.hold:
+            return
+        pod, ip = kernels.desired_pod(item), f"127.0.77.{next(self._addresses)}"
+        secret = await self._cluster.get(
+            kinds.SECRETS, self._namespace, kinds.spec_of(item)["connectionSecret"]
+        )
+        content = json.loads(base64.b64decode(secret["data"][kinds.CONNECTION_KEY])) | {"ip": ip}
+        process = await self._run(pod, content)
+        self.pods[kinds.name_of(pod)] = process
+        pod["status"] = {
+            "phase": "Running",
+            "podIP": ip,
+            "containerStatuses": [{"name": "kernel", "state": {"running": {}}, "ready": True}],
+        }
+        item = await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+        code = await process.wait()
+        ended = {"exitCode": code, "reason": "OOMKilled" if code == -9 else "Error"}
+        pod["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
+        pod["status"]["containerStatuses"][0]["state"] = {"terminated": ended}
+        await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+
+    async def _run(self, pod: Object, connection: Object) -> asyncio.subprocess.Process:
+        container = pod["spec"]["containers"][0]
+        path = Path(self._folder, f"{kinds.name_of(pod)}.json")
+        path.write_text(json.dumps(connection))
+        words = [word.replace(kinds.CONNECTION_FILE, str(path)) for word in container["command"]]
+        environment = {entry["name"]: entry["value"] for entry in container["env"]}
+        process = await asyncio.create_subprocess_exec(
+            KERNEL_PYTHON,
+            *words[1:],
+            env={"PATH": os.environ["PATH"], "HOME": self._folder, **environment},
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        return process
+
+    async def _write(self, item: Object, status: Object) -> Object:
+        try:
+            return await self._cluster.merge_patch(
+                kinds.JUPYTER_KERNELS,
+                self._namespace,
+                kinds.name_of(item),
+                {"status": status},
+                subresource="status",
+            )
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return item
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Kernels]:
+        watch = asyncio.create_task(self.cache.run())
+        try:
+            await self.cache.synced(DEADLINE)
+            yield self
+        finally:
+            watch.cancel()
+            for process in self.pods.values():
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(watch, *self._tasks, return_exceptions=True)
+
+
+async def install_crds(cluster: Cluster) -> None:
+    definitions = kinds.Resource(
+        "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition"
+    )
+    for path in sorted((ROOT / "crds").glob("*.yaml")):
+        for body in yaml.safe_load_all(path.read_text()):
+            if body and body["kind"] == definitions.kind:
+                name = body["metadata"]["name"]
+                await cluster.apply(definitions, None, name, body, field_manager="tests")
+
+
+@asynccontextmanager
+async def a_namespace(cluster: Cluster) -> AsyncIterator[str]:
+    namespaces = kinds.Resource("", "v1", "namespaces", "Namespace")
+    name = f"gateway-{uuid.uuid4().hex[:8]}"
+    await cluster.create(namespaces, None, {"metadata": {"name": name}})
+    try:
+        yield name
+    finally:
+        await cluster.delete(namespaces, None, name)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+
+
+class Client:
+    """A notebook server, as far as the gateway can tell."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url
+        self._headers = {"Authorization": f"token {token}"} if token else {}
+        self._http = AsyncHTTPClient()
+
+    async def request(self, method: str, path: str, body: Any = None) -> Answer:
+        response = await self._http.fetch(
+            self.url + path,
+            method=method,
+            headers=self._headers,
+            body=None if body is None else json.dumps(body),
+            allow_nonstandard_methods=True,
+            raise_error=False,
+            request_timeout=DEADLINE,
+        )
+        assert response.code != 599, response.error
+        return Answer(response.code, json.loads(response.body) if response.body else None)
+
+    async def start(self, name: str = "python", **env: str) -> str:
+        answer = await self.request("POST", "/api/kernels", {"name": name, "env": env})
+        assert answer.status == 201, answer
+        return str(answer.body["id"])
+
+    async def state(self, kernel_id: str) -> str:
+        return str((await self.request("GET", f"/api/kernels/{kernel_id}")).body["execution_state"])
+
+    @asynccontextmanager
+    async def channels(self, kernel_id: str) -> AsyncIterator[Channels]:
+        url = f"ws{self.url.removeprefix('http')}/api/kernels/{kernel_id}/channels"
+        request = HTTPRequest(f"{url}?session_id={uuid.uuid4().hex}", headers=self._headers)
+        connection = await websocket_connect(request)
+        try:
+            yield Channels(connection)
+        finally:
+            connection.close()
+
+
+class Channels:
+    """A websocket to a kernel."""
+
+    def __init__(self, connection: WebSocketClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, kind: str, content: dict[str, Any], channel: str = "shell") -> str:
+        message_id = uuid.uuid4().hex
+        header = {
+            "msg_id": message_id,
+            "msg_type": kind,
+            "session": "tests",
+            "username": "",
+            "version": "5.3",
+            "date": datetime.now(UTC).isoformat(),
+        }
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+        await self._connection.write_message(
+            json.dumps({**message, "channel": channel, "buffers": []})
+        )
+        return message_id
+
+    async def execute(self, code: str) -> str:
+        """Send a cell; its message id."""
+        return await self.send(
+            "execute_request", {"code": code, "silent": False, "allow_stdin": False}
+        )
+
+    async def until(self, predicate: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Messages up to and including the first that `predicate` is true of."""
+        seen = []
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                text = await self._connection.read_message()
+                assert text is not None, f"closed after {seen}"
+                seen.append(json.loads(text))
+                if predicate(seen[-1]):
+                    return seen
+
+    async def result(self, message_id: str) -> tuple[dict[str, Any], str]:
+        """The reply's content and what was printed, once the cell is done."""
+        seen: list[dict[str, Any]] = []
+        reply, idle = {}, False
+        while not (reply and idle):
+            seen += await self.until(lambda m: m["parent_header"].get("msg_id") == message_id)
+            last = seen[-1]
+            if last["msg_type"] == "execute_reply":
+                reply = last["content"]
+            idle = idle or (
+                last["msg_type"] == "status" and last["content"]["execution_state"] == "idle"
+            )
+        text = "".join(
+            message["content"]["text"]
+            for message in seen
+            if message["msg_type"] == "stream"
+            and message["parent_header"].get("msg_id") == message_id
+        )
+        return reply, text
+
+    async def run(self, code: str) -> str:
+        reply, text = await self.result(await self.execute(code))
+        assert reply["status"] == "ok", reply
+        return text
+
+
+def says(state: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a message is a status with that execution state."""
+    return lambda m: m["msg_type"] == "status" and m["content"]["execution_state"] == state
