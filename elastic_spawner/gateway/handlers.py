@@ -127,8 +127,8 @@ class KernelsHandler(AuthenticatedHandler):
 
     def _start(self, body: dict[str, Any]) -> KernelStart:
         catalog = self.runtime.catalog
-        name = body.get("name") or catalog.default_name()
-        env = body.get("env") or {}
+        name = catalog.default_name() if body.get("name") is None else body["name"]
+        env = {} if body.get("env") is None else body["env"]
         if not isinstance(name, str) or not isinstance(env, dict):
             raise KernelError(400, "BadRequest", "name must be a string and env an object.")
         try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -29,26 +32,79 @@ from tests.gateway.support import (
 )
 
 
+# Of Enterprise Gateway's and its pins' own imports; nothing of ours is let off.
+IGNORED = (
+    "ignore:The distutils package is deprecated:DeprecationWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in IGNORED:
+        config.addinivalue_line("filterwarnings", line)
+
+
+TEMPLATE = {
+    "apiVersion": JUPYTER_KERNEL_TEMPLATES.api_version,
+    "kind": JUPYTER_KERNEL_TEMPLATES.kind,
+    "metadata": {"name": "plain"},
+    "spec": {
+        "template": {"metadata": {"app": "x"}, "spec": {"containers": [{"name": "kernel"}]}}
+    },
+}
+
+
 @dataclass
 class Gateway:
-    """A running gateway and what surrounds it."""
+    """A gateway process and what surrounds it."""
 
-    url: str
+    port: int
     namespace: str
     hub: StandInHub
     kernels: Kernels
     cluster: Cluster
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def client(self, name: str) -> Client:
         """With the token of that user's own server."""
-        token = f"token of {name}"
+        token = f"token-of-{name.encode().hex()}"
         self.hub.models[token] = server_model(name)
         return Client(self.url, token)
 
     def service(self) -> Client:
         self.hub.models["service"] = service_model()
         return Client(self.url, "service")
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "elastic_spawner.gateway",
+            cwd=ROOT,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": "/tmp",
+                "KUBECONFIG": os.environ["KUBECONFIG"],
+                "JUPYTERHUB_API_URL": self.hub.url,
+                "ELASTIC_NAMESPACE": self.namespace,
+                "ELASTIC_GATEWAY_NAME": "shared",
+                "ELASTIC_DEFAULT_KERNEL": "python",
+                "ELASTIC_START_TIMEOUT": "20",
+                "ELASTIC_LOG_LEVEL": "DEBUG",
+                "ELASTIC_PORT": str(self.port),
+                "KERNEL_SECRET_OF_GATEWAY": "must-not-reach-kernels",
+            },
+        )
+        await ready(self.url, self.process)
+
+    async def stop(self, *, kill: bool = False) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), DEADLINE)
 
 
 def free_port() -> int:
@@ -59,6 +115,13 @@ def free_port() -> int:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """One for all tests that leave it as they found it."""
+    async with a_gateway(tmp_path_factory.mktemp("kernels")) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def a_gateway(folder: Path) -> AsyncIterator[Gateway]:
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("no API server: KUBECONFIG is not set (`make test` sets one up)")
     async with Cluster.from_environment() as cluster:
@@ -66,53 +129,16 @@ async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gat
         async with (
             a_namespace(cluster) as namespace,
             StandInHub().serving() as hub,
-            Kernels(cluster, namespace, tmp_path_factory.mktemp("kernels")).running() as kernels,
+            Kernels(cluster, namespace, folder).running() as kernels,
         ):
-            await cluster.create(
-                JUPYTER_KERNEL_TEMPLATES,
-                namespace,
-                {
-                    "apiVersion": JUPYTER_KERNEL_TEMPLATES.api_version,
-                    "kind": JUPYTER_KERNEL_TEMPLATES.kind,
-                    "metadata": {"name": "plain"},
-                    "spec": {
-                        "template": {
-                            "metadata": {"app": "x"},
-                            "spec": {"containers": [{"name": "kernel"}]},
-                        }
-                    },
-                },
-            )
+            await cluster.create(JUPYTER_KERNEL_TEMPLATES, namespace, TEMPLATE)
             await cluster.create(JUPYTER_KERNEL_SPECS, namespace, spec("python"))
-            port = free_port()
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-Werror::ResourceWarning",
-                "-m",
-                "elastic_spawner.gateway",
-                cwd=ROOT,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "HOME": "/tmp",
-                    "KUBECONFIG": os.environ["KUBECONFIG"],
-                    "JUPYTERHUB_API_URL": hub.url,
-                    "ELASTIC_NAMESPACE": namespace,
-                    "ELASTIC_GATEWAY_NAME": "shared",
-                    "ELASTIC_DEFAULT_KERNEL": "python",
-                    "ELASTIC_START_TIMEOUT": "20",
-                    "ELASTIC_LOG_LEVEL": "DEBUG",
-                    "ELASTIC_PORT": str(port),
-                    "GATEWAY_SECRET": "must-not-reach-kernels",
-                },
-            )
-            url = f"http://127.0.0.1:{port}"
-            await ready(url, process)
+            gateway = Gateway(free_port(), namespace, hub, kernels, cluster)
+            await gateway.start()
             try:
-                yield Gateway(url, namespace, hub, kernels, cluster, process)
+                yield gateway
             finally:
-                if process.returncode is None:
-                    process.terminate()
-                await asyncio.wait_for(process.wait(), DEADLINE)
+                await gateway.stop()
 
 
 def spec(name: str, **fields: object) -> dict[str, object]:

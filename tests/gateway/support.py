@@ -114,9 +114,8 @@ class Kernels:
         self.cache = Reflector(cluster, kinds.JUPYTER_KERNELS, namespace, on_change=self._on_change)
 
     def of(self, kernel_id: str) -> Object:
-        item = self.cache.store.get((self._namespace, f"kernel-{kernel_id}"))
-        assert item is not None
-        return item
+        """The JupyterKernel as it is; without a spec of its own once it is gone."""
+        return self.cache.store.get((self._namespace, f"kernel-{kernel_id}")) or {"spec": {}}
 
     async def until(self, kernel_id: str, predicate: Callable[[Object | None], bool]) -> None:
         await self.cache.wait_for((self._namespace, f"kernel-{kernel_id}"), predicate, DEADLINE)
@@ -165,6 +164,8 @@ class Kernels:
         }
         item = await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
         code = await process.wait()
+        if kernels.incarnation(self.of(item["spec"]["kernelID"])) != kernels.incarnation(item):
+            return  # replaced meanwhile
         ended = {"exitCode": code, "reason": "OOMKilled" if code == -9 else "Error"}
         pod["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
         pod["status"]["containerStatuses"][0]["state"] = {"terminated": ended}
@@ -176,13 +177,12 @@ class Kernels:
         path.write_text(json.dumps(connection))
         words = [word.replace(kinds.CONNECTION_FILE, str(path)) for word in container["command"]]
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             KERNEL_PYTHON,
             *words[1:],
             env={"PATH": os.environ["PATH"], "HOME": self._folder, **environment},
             stdout=asyncio.subprocess.DEVNULL,
         )
-        return process
 
     async def _write(self, item: Object, status: Object) -> Object:
         try:

@@ -1,17 +1,255 @@
-"""The gateway as notebooks and the hub service meet it."""
+"""The gateway as notebooks meet it: starting, using, restarting and ending kernels."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import json
+from pathlib import Path
+
 import pytest
 
-from tests.gateway.conftest import Gateway
+from hub_service import kinds
+from hub_service.kinds import JUPYTER_KERNELS, SECRETS
+from hub_service.kube import ApiError
+from tests.gateway.conftest import Gateway, a_gateway
+from tests.gateway.support import says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_kernel_runs_cells(gateway: Gateway) -> None:
+async def test_a_kernel_runs_cells_and_leaves_nothing(gateway: Gateway) -> None:
     alice = gateway.client("alice")
     kernel = await alice.start()
     async with alice.channels(kernel) as channels:
         assert await channels.run("print(1 + 1)") == "2\n"
+    resource = gateway.kernels.of(kernel)
+    secret = await gateway.cluster.get(SECRETS, gateway.namespace, f"kernel-{kernel}")
+    connection = json.loads(base64.b64decode(secret["data"][kinds.CONNECTION_KEY]))
+
+    assert resource["spec"]["owner"] == "alice"
+    assert resource["spec"]["server"] == ""
+    assert resource["spec"]["kernelSpecName"] == "python"
+    assert resource["metadata"]["labels"][kinds.LABEL_GATEWAY] == "shared"
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == kinds.uid_of(resource)
+    assert connection["key"] not in json.dumps(resource)
+
     assert (await alice.request("DELETE", f"/api/kernels/{kernel}")).status == 204
+
+    await gateway.kernels.until(kernel, lambda item: item is None)
+    assert (await alice.request("GET", f"/api/kernels/{kernel}")).status == 404
+    assert (await alice.request("DELETE", f"/api/kernels/{kernel}")).status == 404
+
+
+async def test_the_state_is_known_and_reported_without_any_client(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+
+    def activity(item: kinds.Object | None) -> kinds.Object:
+        return kinds.status_of(item or {}).get("activity") or {}
+
+    await gateway.kernels.until(kernel, lambda i: activity(i).get("executionState") == "idle")
+    assert await alice.state(kernel) == "idle"
+    assert activity(gateway.kernels.of(kernel))["connections"] == 0
+    async with alice.channels(kernel) as channels:
+        cell = await channels.execute("import time; time.sleep(1.5)")
+        await gateway.kernels.until(kernel, lambda i: activity(i).get("executionState") == "busy")
+        assert "idleSince" not in activity(gateway.kernels.of(kernel))
+        assert activity(gateway.kernels.of(kernel))["connections"] == 1
+        await channels.result(cell)
+        await gateway.kernels.until(kernel, lambda i: activity(i).get("executionState") == "idle")
+    await gateway.kernels.until(kernel, lambda i: activity(i).get("connections") == 0)
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_cell_is_interrupted_while_an_interrupt_is_no_idleness(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+    async with alice.channels(kernel) as channels:
+        cell = await channels.execute(
+            "import time\n"
+            "try:\n    print('on it', flush=True); time.sleep(600)\n"
+            "except KeyboardInterrupt:\n    print('caught', flush=True); time.sleep(1); raise"
+        )
+        await channels.until(lambda m: m["content"].get("text", "").startswith("on it"))
+
+        answer = await alice.request("POST", f"/api/kernels/{kernel}/interrupt")
+
+        assert answer.status == 204
+        await channels.until(lambda m: m["content"].get("text", "").startswith("caught"))
+        assert await alice.state(kernel) == "busy"
+        reply, _ = await channels.result(cell)
+        assert reply["ename"] == "KeyboardInterrupt"
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_restart_brings_a_new_pod_to_the_same_websocket(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+    async with alice.channels(kernel) as channels:
+        await channels.run("x = 1")
+
+        answers = await asyncio.gather(
+            *(alice.request("POST", f"/api/kernels/{kernel}/restart") for _ in range(2))
+        )
+
+        assert [answer.status for answer in answers] == [200, 200]
+        assert gateway.kernels.of(kernel)["spec"]["incarnation"] == 1
+        assert await channels.run("print('x' in globals())") == "False\n"
+    async with alice.channels(kernel) as channels:
+        assert await channels.run("print('again')") == "again\n"
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_killed_kernel_says_why_in_its_cell_and_is_restarted_by_its_user(
+    gateway: Gateway,
+) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+    async with alice.channels(kernel) as channels:
+        cell = await channels.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+        seen = await channels.until(says("dead"))
+
+        (said,) = [m for m in seen if m["msg_type"] == "stream"]
+        assert said["parent_header"]["msg_id"] == cell
+        assert "out of memory" in said["content"]["text"]  # what exit by SIGKILL stands for here
+        model = (await alice.request("GET", f"/api/kernels/{kernel}")).body
+        assert model["execution_state"] == "dead"
+        assert "out of memory" in model["reason"]
+        reply, text = await channels.result(await channels.execute("1"))
+        assert (reply["status"], "out of memory" in text) == ("error", True)
+
+        answer = await alice.request("POST", f"/api/kernels/{kernel}/restart")
+
+        assert answer.status == 200, answer
+        assert await channels.run("print('back')") == "back\n"
+    assert await alice.state(kernel) == "idle"
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_kernel_whose_resource_was_deleted_is_dead_for_good(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+    async with alice.channels(kernel) as channels:
+        await gateway.cluster.delete(JUPYTER_KERNELS, gateway.namespace, f"kernel-{kernel}")
+        await channels.until(says("dead"))
+    answer = await alice.request("POST", f"/api/kernels/{kernel}/restart")
+    assert (answer.status, answer.body["reason"]) == (409, "KernelGone")
+    assert (await alice.request("DELETE", f"/api/kernels/{kernel}")).status == 204
+
+
+async def test_a_refusal_reaches_the_user_in_words_and_leaves_nothing(gateway: Gateway) -> None:
+    greedy = gateway.client("greedy")
+    gateway.kernels.refuse["greedy"] = "Kernel quota reached: 100% of 2 kernels run."
+
+    answer = await greedy.request("POST", "/api/kernels", {"name": "python"})
+
+    assert answer.status == 403
+    assert answer.body == {
+        "message": "Kernel quota reached: 100% of 2 kernels run.",
+        "reason": "QuotaExceeded",
+    }
+    await no_kernels_of(gateway, "greedy")
+
+
+async def test_a_start_that_takes_too_long_ends_with_a_sentence(gateway: Gateway) -> None:
+    patient = gateway.client("patient")
+    gateway.kernels.hold.add("patient")
+
+    answer = await patient.request(
+        "POST", "/api/kernels", {"name": "python", "env": {"KERNEL_LAUNCH_TIMEOUT": "0.5"}}
+    )
+
+    assert (answer.status, answer.body["reason"]) == (504, "StartTimeout")
+    await no_kernels_of(gateway, "patient")
+
+
+async def test_overlapping_starts_keep_their_environments(gateway: Gateway) -> None:
+    people = {name: gateway.client(name) for name in ("ann", "ben", "cleo")}
+
+    ids = await asyncio.gather(
+        *(person.start(KERNEL_COLOUR=f"of {name}") for name, person in people.items())
+    )
+
+    for (name, person), kernel in zip(people.items(), ids, strict=True):
+        async with person.channels(kernel) as channels:
+            code = "import os; print(os.environ['KERNEL_USERNAME'], os.environ['KERNEL_COLOUR'])"
+            assert await channels.run(code) == f"{name} of {name}\n"
+        await person.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_client_chooses_nothing_that_matters(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    wanted = {
+        "KERNEL_ID": "11111111-1111-4111-8111-111111111111",
+        "KERNEL_USERNAME": "root",
+        "KERNEL_IMAGE": "evil",
+        "KERNEL_NAMESPACE": "kube-system",
+        "KERNEL_SERVICE_ACCOUNT_NAME": "admin",
+        "KERNEL_UNDECLARED": "x",
+        "LD_PRELOAD": "/evil.so",
+        "KERNEL_COLOUR": "$(PATH) blue",
+    }
+    body = {"name": "python", "env": wanted, "kernel_id": wanted["KERNEL_ID"], "path": "/etc"}
+
+    answer = await alice.request("POST", "/api/kernels", body)
+
+    kernel = answer.body["id"]
+    assert kernel != wanted["KERNEL_ID"]
+    resource = gateway.kernels.of(kernel)
+    (container,) = resource["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment == {
+        "KERNEL_ID": kernel,
+        "KERNEL_USERNAME": "alice",
+        "KERNEL_LANGUAGE": "python",
+        "KERNEL_COLOUR": "$$(PATH) blue",  # doubled: Kubernetes takes it as text
+    }
+    assert container["image"] == "kernel"
+    assert kinds.namespace_of(resource) == gateway.namespace
+    assert "serviceAccountName" not in resource["spec"]["template"]["spec"]
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+@pytest.mark.parametrize("name", ["root", "a@b.org", "zoë", "l" + "o" * 66 + "ng"])
+async def test_any_user_name_works(gateway: Gateway, name: str) -> None:
+    person = gateway.client(name)
+    kernel = await person.start()
+    async with person.channels(kernel) as channels:
+        code = "import os; print(os.environ['KERNEL_USERNAME'])"
+        assert await channels.run(code) == f"{name}\n"
+    assert gateway.kernels.of(kernel)["spec"]["owner"] == name
+    await person.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_sigterm_ends_the_kernels_and_sigkill_leaves_them_to_the_next(
+    tmp_path: Path,
+) -> None:
+    async with a_gateway(tmp_path) as gateway:
+        alice = gateway.client("alice")
+        kernel = await alice.start()
+        await gateway.stop(kill=True)
+        await gateway.start()
+        await gateway.kernels.until(kernel, lambda item: item is None)
+        assert (await alice.request("GET", "/api/kernels")).body == []
+
+        kernel = await alice.start()
+        assert await gateway.stop() == 0
+        await gateway.kernels.until(kernel, lambda item: item is None)
+
+
+async def no_kernels_of(gateway: Gateway, owner: str) -> None:
+    for item in list(gateway.kernels.cache.store):
+        if item["spec"]["owner"] == owner:
+            await gateway.kernels.until(item["spec"]["kernelID"], lambda i: i is None)
+    remaining = await gateway.cluster.list(
+        SECRETS, gateway.namespace, f"{kinds.LABEL_OWNER}={owner}"
+    )
+    for secret in remaining["items"]:
+        with pytest.raises(ApiError, match="404"):
+            async with asyncio.timeout(30):
+                while True:  # the cluster's garbage collector has no event to wait on
+                    await gateway.cluster.get(
+                        SECRETS, gateway.namespace, secret["metadata"]["name"]
+                    )
+                    await asyncio.sleep(0.1)

@@ -1,0 +1,147 @@
+"""Every URL of the gateway: who may, and what others see of it."""
+
+from __future__ import annotations
+
+import pytest
+from tornado.httpclient import HTTPClientError
+
+from elastic_spawner.gateway.handlers import ROUTES
+from hub_service.kinds import JUPYTER_KERNEL_SPECS
+from tests.gateway.conftest import Gateway, spec
+from tests.gateway.support import Client, server_model, user_model
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SOME_ID = "00000000-0000-4000-8000-000000000000"
+
+
+async def test_another_users_kernel_is_as_if_it_were_not_there(gateway: Gateway) -> None:
+    alice, mallory = gateway.client("alice"), gateway.client("mallory")
+    kernel = await alice.start()
+    url = f"/api/kernels/{kernel}"
+
+    assert [m["id"] for m in (await alice.request("GET", "/api/kernels")).body] == [kernel]
+    assert (await mallory.request("GET", "/api/kernels")).body == []
+    for method, path in (
+        ("GET", url),
+        ("DELETE", url),
+        ("POST", f"{url}/interrupt"),
+        ("POST", f"{url}/restart"),
+    ):
+        answer = await mallory.request(method, path)
+        assert answer.status == 404, (method, path)
+    with pytest.raises(HTTPClientError) as refusal:
+        async with mallory.channels(kernel):
+            pass
+    assert refusal.value.code == 404
+
+    async with alice.channels(kernel) as channels:
+        assert await channels.run("print('undisturbed')") == "undisturbed\n"
+    await alice.request("DELETE", url)
+
+
+@pytest.mark.parametrize("pattern", [route[0] for route in ROUTES if route[0] != "/api/health"])
+async def test_nothing_is_served_without_a_token(gateway: Gateway, pattern: str) -> None:
+    path = pattern.replace("(?P<kernel_id>[0-9a-fA-F-]{36})", SOME_ID)
+    path = path.replace("(?P<name>[^/]+)", "python").replace(".*", "/api/sessions")
+    stranger = Client(gateway.url, None)
+    liar = Client(gateway.url, "no-such-token")
+    expected = 404 if pattern == ".*" else None
+    for method in ("GET", "POST", "DELETE", "PATCH", "OPTIONS"):
+        assert (await stranger.request(method, path)).status in (expected or 401, 405), method
+        assert (await liar.request(method, path)).status in (expected or 403, 405), method
+
+
+async def test_a_token_without_access_to_ones_own_server_is_refused(gateway: Gateway) -> None:
+    gateway.hub.models |= {
+        "of-a-service": user_model("alice", ["access:services!service=elastic"]),
+        "of-bobs-server": user_model("alice", ["access:servers!server=bob/"]),
+    }
+    for token in ("of-a-service", "of-bobs-server"):
+        answer = await Client(gateway.url, token).request("GET", "/api/kernels")
+        assert (answer.status, answer.body["reason"]) == (403, "TokenRefused")
+
+
+async def test_the_service_may_only_seal(gateway: Gateway) -> None:
+    for method, path in (("GET", "/api/kernels"), ("POST", "/api/kernels")):
+        assert (await gateway.service().request(method, path)).status == 403
+
+
+async def test_the_name_of_the_server_is_recorded(gateway: Gateway) -> None:
+    gateway.hub.models["named"] = server_model("alice", "second")
+    second = Client(gateway.url, "named")
+    kernel = await second.start()
+    assert gateway.kernels.of(kernel)["spec"]["server"] == "second"
+    await second.request("DELETE", f"/api/kernels/{kernel}")
+
+
+@pytest.mark.parametrize("body", [[], {"name": 5}, {"env": []}, {"env": {"KERNEL_COLOUR": 7}}])
+async def test_a_body_that_is_none_is_told_so(gateway: Gateway, body: object) -> None:
+    answer = await gateway.client("alice").request("POST", "/api/kernels", body)
+    assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
+
+
+async def test_specs_come_change_and_go(gateway: Gateway) -> None:
+    alice, cluster, namespace = gateway.client("alice"), gateway.cluster, gateway.namespace
+
+    listed = (await alice.request("GET", "/api/kernelspecs?user=alice")).body
+    assert listed["default"] == "python"
+    assert listed["kernelspecs"]["python"]["spec"]["display_name"] == "Python"
+    assert (await alice.request("GET", "/api/kernelspecs/other")).status == 404
+
+    await cluster.create(JUPYTER_KERNEL_SPECS, namespace, spec("other", displayName="Other"))
+    await shown(alice, "Other")
+    await cluster.merge_patch(
+        JUPYTER_KERNEL_SPECS, namespace, "other", {"spec": {"displayName": "Another"}}
+    )
+    await shown(alice, "Another")
+    await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, "other")
+    await shown(alice, None)
+
+
+async def shown(client: Client, title: str | None) -> None:
+    """Within two seconds the spec `other` has that title, or is gone."""
+    import asyncio
+
+    async with asyncio.timeout(2):
+        while True:
+            specs = (await client.request("GET", "/api/kernelspecs")).body["kernelspecs"]
+            found = specs["other"]["spec"]["display_name"] if "other" in specs else None
+            if found == title:
+                return
+
+
+@pytest.mark.parametrize("name", ["alice", "a@b.org", "a&b"])
+async def test_one_spec_as_notebooks_with_a_user_name_ask_for_it(
+    gateway: Gateway, name: str
+) -> None:
+    person = gateway.client(name)
+    answer = await person.request("GET", f"/api/kernelspecs?user={name}/python")
+    assert (answer.status, answer.body["name"]) == (200, "python")
+    assert (await person.request("GET", f"/api/kernelspecs?user={name}/none")).status == 404
+
+
+async def test_an_unknown_spec_is_named_with_those_there_are(gateway: Gateway) -> None:
+    answer = await gateway.client("alice").request("POST", "/api/kernels", {"name": "julia"})
+    assert (answer.status, answer.body["reason"]) == (404, "NoSuchKernelSpec")
+    assert "python" in answer.body["message"]
+
+
+async def test_a_spec_that_cannot_start_says_why(gateway: Gateway) -> None:
+    await gateway.cluster.create(
+        JUPYTER_KERNEL_SPECS, gateway.namespace, spec("orphan", template={"name": "nowhere"})
+    )
+    alice = gateway.client("alice")
+    await shown_in_list(alice, "orphan")
+    answer = await alice.request("POST", "/api/kernels", {"name": "orphan"})
+    assert (answer.status, answer.body["reason"]) == (422, "InvalidKernelSpec")
+    assert "nowhere" in answer.body["message"]
+    await gateway.cluster.delete(JUPYTER_KERNEL_SPECS, gateway.namespace, "orphan")
+
+
+async def shown_in_list(client: Client, name: str) -> None:
+    import asyncio
+
+    async with asyncio.timeout(2):
+        while name not in (await client.request("GET", "/api/kernelspecs")).body["kernelspecs"]:
+            pass
