@@ -31,7 +31,15 @@ from hub_service.kinds import (
     PODS,
     Object,
 )
-from hub_service.kube import ApiError, Cluster, ConfigurationError, Controller, Reflector
+from hub_service.kube import (
+    ApiError,
+    Cluster,
+    ConfigurationError,
+    Controller,
+    Key,
+    Reflector,
+    WorkQueue,
+)
 from hub_service.kube.backoff import Backoff
 from hub_service.reconcile import kernels as kernel_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
@@ -95,7 +103,7 @@ class Worker:
         self._controllers = (self._kernel_controller(token), self._gateway_controller())
 
     def _kernel_controller(self, token: str) -> Controller:
-        seals = Seals(GatewayClient(token).seal, lambda key: controller.queue.add(key))
+        queue = WorkQueue[Key]()
         reconciler = KernelReconciler(
             self._cluster,
             kernels=self.kernels,
@@ -105,9 +113,9 @@ class Worker:
                 kernels_per_user=self._config.quota.kernels_per_user,
                 idle_timeout=self._config.culling.idle_timeout,
             ),
-            seals=seals,
+            seals=Seals(GatewayClient(token).seal, queue.add),
         )
-        controller = Controller("kernel", reconciler.reconcile, workers=16)
+        controller = Controller("kernel", reconciler.reconcile, workers=16, queue=queue)
         controller.follow(self.kernels)
         controller.follow(self._pods, kernel_reconciling.kernel_of_pod)
         controller.follow(self._gateways, reconciler.kernels_of_gateway)

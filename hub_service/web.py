@@ -59,13 +59,16 @@ def application(
     """The service's pages under `prefix`, which begins and ends with a slash."""
     return Application(
         [
-            (prefix + "health", _Health, {"is_ready": is_ready}),
-            (prefix + "api/kernels", _Kernels, {"kernels": kernels, "hub_auth": hub_auth}),
-            (prefix + "oauth_callback", _Callback, {"hub_auth": hub_auth}),
-            (prefix, _Page, {"kernels": kernels, "hub_auth": hub_auth}),
+            (prefix + "health", _Health),
+            (prefix + "api/kernels", _Kernels),
+            (prefix + "oauth_callback", _Callback),
+            (prefix, _Page),
         ],
         default_handler_class=_NotFound,
         cookie_secret=os.urandom(32),
+        kernels=kernels,
+        is_ready=is_ready,
+        hub_auth=hub_auth,
     )
 
 
@@ -122,11 +125,8 @@ class _NotFound(_Json):
 
 
 class _Health(_Json):
-    def initialize(self, is_ready: Callable[[], bool]) -> None:
-        self._is_ready = is_ready
-
     def get(self) -> None:
-        ready = self._is_ready()
+        ready = self.settings["is_ready"]()
         self.set_status(200 if ready else 503)
         self.finish(json.dumps({"ready": ready}))
 
@@ -134,8 +134,8 @@ class _Health(_Json):
 class _Identified(HubOAuthenticated, RequestHandler):
     """Knows who is calling before its method runs; `current_user` is the hub's user model."""
 
-    def initialize(self, hub_auth: HubOAuth) -> None:
-        self.hub_auth = hub_auth
+    def initialize(self) -> None:
+        self.hub_auth = self.settings["hub_auth"]
 
     async def prepare(self) -> None:
         # Not by the property `current_user`, which would ask the hub while blocking the loop.
@@ -151,14 +151,10 @@ class _Callback(_Identified, HubOAuthCallbackHandler):
 
 
 class _OwnKernels(_Identified):
-    def initialize(self, kernels: Reflector, hub_auth: HubOAuth) -> None:
-        super().initialize(hub_auth)
-        self._kernels = kernels
-
     def visible(self) -> list[Object]:
         """Kernels that the caller may see, oldest first; an admin sees all."""
         user = self.current_user
-        shown: Iterable[Object] = self._kernels.store
+        shown: Iterable[Object] = self.settings["kernels"].store
         if not user.get("admin"):
             # A service isn't the user of its name.
             own = user["name"] if user.get("kind", "user") == "user" else None

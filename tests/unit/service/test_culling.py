@@ -1,0 +1,105 @@
+"""When an idle kernel is asked about."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hub_service import culling
+from hub_service.culling import Confirm, Keep, Policy
+
+NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
+TEN = Policy(10, "the test")
+
+
+def ago(seconds):
+    return (NOW - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def kernel(phase="Running", state="idle", last=None, idle=None, started=None, **spec):
+    activity = {"executionState": state}
+    if last is not None:
+        activity["lastActivity"] = ago(last)
+    if idle is not None:
+        activity["idleSince"] = ago(idle)
+    status = {"phase": phase, "activity": activity}
+    if started is not None:
+        status["startTime"] = ago(started)
+    return {"spec": spec, "status": status}
+
+
+ASKED = {
+    "idle for long": kernel(last=11, idle=11),
+    "at the very moment": kernel(last=10, idle=10),
+    "only the last activity known": kernel(last=11),
+    "only the idle time known": kernel(idle=11),
+}
+KEPT_UNTIL = {  # seconds from now
+    "idle for a moment": (kernel(last=3, idle=3), 7),
+    "the later of the two counts": (kernel(last=4, idle=11), 6),
+    "and so does the start": (kernel(last=100, idle=100, started=2), 8),
+    "activity in the future, by another clock": (kernel(last=-5, idle=-5), 15),
+}
+KEPT = {
+    "busy for ever": kernel(state="busy", last=10_000),
+    "starting": kernel(state="starting", last=10_000),
+    "a state of tomorrow": kernel(state="debugging", last=10_000, idle=10_000),
+    "idle, but since when": kernel(),
+    "nothing known": {"spec": {}, "status": {"phase": "Running"}},
+    "no status": {"spec": {}},
+    **{
+        f"phase {phase}": kernel(phase, last=100, idle=100)
+        for phase in ("Pending", "Starting", "Failed", "Succeeded", "Culled", "Refused")
+    },
+}
+
+
+@pytest.mark.parametrize("item", ASKED.values(), ids=ASKED.keys())
+def test_asked(item):
+    verdict = culling.decide(item, TEN, NOW)
+    assert isinstance(verdict, Confirm)
+    assert verdict.idle_before == NOW - timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(("item", "seconds"), KEPT_UNTIL.values(), ids=KEPT_UNTIL.keys())
+def test_kept_until(item, seconds):
+    verdict = culling.decide(item, TEN, NOW)
+    assert isinstance(verdict, Keep)
+    assert verdict.until == NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("item", KEPT.values(), ids=KEPT.keys())
+def test_kept(item):
+    verdict = culling.decide(item, TEN, NOW)
+    assert isinstance(verdict, Keep)
+    assert verdict.until is None
+    assert verdict.reason
+
+
+def test_never_is_never():
+    verdict = culling.decide(kernel(last=10_000, idle=10_000), Policy(None, "x"), NOW)
+    assert verdict == Keep(None, "never, by x")
+
+
+@pytest.mark.parametrize(
+    ("own", "gateways", "default", "seconds", "source"),
+    [
+        (1, 2, 3, 1, "kernel's"),
+        (None, 2, 3, 2, "gateway's"),
+        (None, None, 3, 3, "service's"),
+        (0, 2, 3, None, "kernel's"),
+        (-1, 2, 3, None, "kernel's"),
+        (None, 0, 3, None, "gateway's"),
+        (None, None, 0, None, "service's"),
+        (5, 0, 0, 5, "kernel's"),
+    ],
+)
+def test_precedence(own, gateways, default, seconds, source):
+    item = kernel(**({} if own is None else {"cullIdleTimeout": own}))
+    gateway = {"spec": {} if gateways is None else {"cullIdleTimeout": gateways}}
+    rule = culling.policy(item, gateway, default)
+    assert rule.seconds == seconds
+    assert source in rule.source
+
+
+def test_a_gateway_that_is_gone_says_nothing():
+    assert culling.policy(kernel(), None, 7).seconds == 7

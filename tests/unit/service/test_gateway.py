@@ -1,0 +1,173 @@
+"""JupyterGateway: its parts and its status."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from hub_service import gateway
+from hub_service.kinds import DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS, SERVICES, condition
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+DEFAULTS = gateway.Defaults(
+    image="gateway:default",
+    image_pull_policy="IfNotPresent",
+    start_timeout=300,
+    cluster_role="elastic-gateway",
+    hub_api_url="http://hub.jhub:8081/hub/api",
+    service_name="elastic",
+)
+
+
+def a_gateway(**spec):
+    return {
+        "metadata": {"name": "gw", "namespace": "users", "uid": "u", "generation": 3},
+        "spec": spec,
+    }
+
+
+def parts(item):
+    return dict(gateway.desired(item, DEFAULTS))
+
+
+def environment(item):
+    container = parts(item)[DEPLOYMENTS]["spec"]["template"]["spec"]["containers"][0]
+    return {entry["name"]: entry.get("value") for entry in container["env"]}
+
+
+def test_its_parts_have_its_name_and_go_with_it():
+    made = gateway.desired(a_gateway(), DEFAULTS)
+    assert [resource for resource, _ in made] == [
+        SERVICE_ACCOUNTS,
+        ROLE_BINDINGS,
+        SERVICES,
+        DEPLOYMENTS,
+    ]
+    for resource, body in made:
+        assert (body["kind"], body["apiVersion"]) == (resource.kind, resource.api_version)
+        assert (body["metadata"]["name"], body["metadata"]["namespace"]) == ("gw", "users")
+        assert body["metadata"]["ownerReferences"][0]["uid"] == "u"
+
+
+def test_the_pods_may_reach_the_hub_and_are_no_notebooks():
+    deployment = parts(a_gateway())[DEPLOYMENTS]["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert labels["hub.jupyter.org/network-access-hub"] == "true"
+    assert labels["app.kubernetes.io/component"] == "gateway"
+    assert "component" not in labels
+    for selector in (
+        deployment["selector"]["matchLabels"],
+        parts(a_gateway())[SERVICES]["spec"]["selector"],
+    ):
+        assert selector.items() <= labels.items()
+
+
+def test_the_pods_are_restricted():
+    pod = parts(a_gateway())[DEPLOYMENTS]["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/api/health"
+
+
+def test_defaults():
+    container = parts(a_gateway())[DEPLOYMENTS]["spec"]["template"]["spec"]["containers"][0]
+    assert (container["image"], container["imagePullPolicy"]) == ("gateway:default", "IfNotPresent")
+    assert parts(a_gateway())[ROLE_BINDINGS]["roleRef"]["name"] == "elastic-gateway"
+    assert environment(a_gateway()) == {
+        "ELASTIC_NAMESPACE": None,  # from the pod's own metadata
+        "JUPYTERHUB_API_URL": "http://hub.jhub:8081/hub/api",
+        "ELASTIC_GATEWAY_NAME": "gw",
+        "ELASTIC_SERVICE_NAME": "elastic",
+        "ELASTIC_KERNELS": "",
+        "ELASTIC_DEFAULT_KERNEL": "",
+        "ELASTIC_START_TIMEOUT": "300",
+        "ELASTIC_LOG_LEVEL": "INFO",
+    }
+
+
+def test_what_it_says_itself_wins():
+    item = a_gateway(
+        image="gateway:2",
+        imagePullPolicy="Always",
+        clusterRole="narrow",
+        kernels=["python", "r"],
+        defaultKernel="r",
+        startTimeout=20,
+        logLevel="DEBUG",
+        resources={"limits": {"memory": "1Gi"}},
+    )
+    container = parts(item)[DEPLOYMENTS]["spec"]["template"]["spec"]["containers"][0]
+    assert (container["image"], container["imagePullPolicy"]) == ("gateway:2", "Always")
+    assert container["resources"] == {"limits": {"memory": "1Gi"}}
+    assert parts(item)[ROLE_BINDINGS]["roleRef"]["name"] == "narrow"
+    variables = environment(item)
+    assert variables["ELASTIC_KERNELS"] == "python,r"
+    assert variables["ELASTIC_DEFAULT_KERNEL"] == "r"
+    assert variables["ELASTIC_START_TIMEOUT"] == "20"
+    assert variables["ELASTIC_LOG_LEVEL"] == "DEBUG"
+
+
+def a_deployment(*conditions, observed=2, **status):
+    return {
+        "metadata": {"generation": 2},
+        "status": {
+            "observedGeneration": observed,
+            "conditions": [
+                dict(zip(("type", "status", "message"), c, strict=True)) for c in conditions
+            ],
+            **status,
+        },
+    }
+
+
+UP = ("Available", "True", "Deployment has minimum availability.")
+DOWN = ("Available", "False", "Deployment does not have minimum availability.")
+
+
+@pytest.mark.parametrize(
+    ("deployment", "status", "reason", "words"),
+    [
+        (None, "False", "DeploymentUnavailable", "no Deployment yet"),
+        (a_deployment(UP, observed=1), "False", "DeploymentUnavailable", "being changed"),
+        (a_deployment(UP), "True", "DeploymentAvailable", "answers"),
+        (a_deployment(DOWN), "False", "DeploymentUnavailable", "does not answer"),
+        (
+            a_deployment(DOWN, ("Progressing", "False", "has timed out progressing.")),
+            "False",
+            "DeploymentUnavailable",
+            "has timed out progressing.",
+        ),
+        (
+            a_deployment(DOWN, ("ReplicaFailure", "True", "pods is forbidden: exceeded quota")),
+            "False",
+            "DeploymentUnavailable",
+            "exceeded quota",
+        ),
+    ],
+)
+def test_available(deployment, status, reason, words):
+    item = a_gateway()
+    entry = condition({"status": gateway.status(item, deployment, None, NOW)}, "Available")
+    assert (entry["status"], entry["reason"]) == (status, reason)
+    assert words in entry["message"]
+
+
+def test_status():
+    status = gateway.status(a_gateway(), a_deployment(UP, replicas=1, readyReplicas=1), None, NOW)
+    assert status["url"] == "http://gw.users:8888"
+    assert status["observedGeneration"] == 3
+    assert (status["replicas"], status["readyReplicas"]) == (1, 1)
+    assert status["unavailableReplicas"] is None
+    assert condition({"status": status}, "Accepted")["status"] == "True"
+
+
+def test_a_refusal_is_told_in_the_api_servers_words():
+    refusal = 'Deployment: spec.template.spec.containers[0].image: Invalid value: " "'
+    status = gateway.status(a_gateway(), None, refusal, NOW)
+    entry = condition({"status": status}, "Accepted")
+    assert (entry["status"], entry["reason"], entry["message"]) == ("False", "InvalidSpec", refusal)

@@ -1,0 +1,51 @@
+"""Label values and names."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub_service.names import kernel_name, pod_name, safe_label
+
+VALID = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+
+
+@pytest.mark.parametrize("text", ["", "alice", "a.b_c-1", "x" * 63, "root", "0"])
+def test_what_is_valid_stays(text):
+    assert safe_label(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        ("a@b.org", "a-b.org"),
+        ("Alice", "alice"),
+        ("-x-", "x"),
+        ("x" * 70, "x" * 50),
+        ("名前", "x"),
+        ("alice-0123456789ab", "alice-0123456789ab"),
+    ],
+)
+def test_what_is_not_gets_a_hash(text, readable):
+    assert re.fullmatch(re.escape(readable) + "-[0-9a-f]{12}", safe_label(text))
+
+
+@given(st.text())
+def test_every_text_gives_a_label_value(text):
+    label = safe_label(text)
+    assert len(label) <= 63
+    assert VALID.fullmatch(label)
+
+
+@given(st.lists(st.text(alphabet="aA@-_.é0", max_size=70), unique=True, max_size=50))
+def test_different_texts_give_different_values(texts):
+    texts += [safe_label(text) for text in texts]  # values are texts as well
+    distinct = set(texts)
+    assert len({safe_label(text) for text in distinct}) == len(distinct)
+
+
+def test_names():
+    assert kernel_name("1b2c") == "kernel-1b2c"
+    assert pod_name("kernel-1b2c", 0) == "kernel-1b2c"
+    assert pod_name("kernel-1b2c", 3) == "kernel-1b2c-3"

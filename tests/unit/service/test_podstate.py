@@ -1,0 +1,182 @@
+"""What a pod's status means for its kernel."""
+
+import pytest
+
+from hub_service.podstate import observe
+
+RAN = {"startedAt": "2030-01-01T00:00:00Z", "finishedAt": "2030-01-01T00:01:00Z"}
+
+
+def pod(
+    phase="Pending", *, state=None, init=None, node="n1", deleting=False, limits=None, **status
+):
+    spec = {"containers": [{"name": "kernel", "resources": {"limits": limits or {}}}]}
+    if node:
+        spec["nodeName"] = node
+    if state is not None:
+        status["containerStatuses"] = [
+            {"name": "other", "state": {"running": {}}},
+            {"name": "kernel", "state": state},
+        ]
+    if init is not None:
+        status["initContainerStatuses"] = [{"name": "prepare", "state": init}]
+    metadata = {"name": "kernel-1"}
+    if deleting:
+        metadata["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    return {"metadata": metadata, "spec": spec, "status": {"phase": phase, **status}}
+
+
+def ended(code, reason="Error", **more):
+    return {"terminated": {"exitCode": code, "reason": reason, **RAN, **more}}
+
+
+def waiting(reason, message=None):
+    return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+
+
+def pod_condition(kind, status, reason, message):
+    return [{"type": kind, "status": status, "reason": reason, "message": message}]
+
+
+NO_ROOM = pod_condition("PodScheduled", "False", "Unschedulable", "0/1 nodes: 1 Insufficient gpu.")
+EVICTION = pod_condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "drained")
+PREEMPTION = pod_condition("DisruptionTarget", "True", "PreemptionByScheduler", "for another")
+
+CASES = {
+    "gone": (None, "Failed", "PodDeleted", "deleted"),
+    "new": (pod(node=None), "Pending", "PodPending", "waits for a node"),
+    "no room": (pod(node=None, conditions=NO_ROOM), "Pending", "Unschedulable", "Insufficient gpu"),
+    "on its way": (pod(), "Starting", "ContainerCreating", "being prepared"),
+    "creating": (
+        pod(state=waiting("ContainerCreating")),
+        "Starting",
+        "ContainerCreating",
+        "being prepared",
+    ),
+    "no image": (
+        pod(state=waiting("ErrImagePull", "not found")),
+        "Starting",
+        "ImageError",
+        "Container kernel: ErrImagePull: not found",
+    ),
+    "no image for long": (
+        pod(state=waiting("ImagePullBackOff")),
+        "Starting",
+        "ImageError",
+        "ImagePullBackOff",
+    ),
+    "bad image name": (
+        pod(state=waiting("InvalidImageName", "x:::")),
+        "Starting",
+        "ImageError",
+        "x:::",
+    ),
+    "no image for an init container": (
+        pod(state=waiting("PodInitializing"), init=waiting("ErrImagePull", "not found")),
+        "Starting",
+        "ImageError",
+        "Container prepare: ErrImagePull",
+    ),
+    "no such config map": (
+        pod(state=waiting("CreateContainerConfigError", 'configmap "x" not found')),
+        "Starting",
+        "ContainerError",
+        'configmap "x" not found',
+    ),
+    "running": (pod("Running", state={"running": {"startedAt": "t"}}), "Running", "PodRunning", ""),
+    "being deleted": (
+        pod("Running", state={"running": {"startedAt": "t"}}, deleting=True),
+        "Failed",
+        "PodDeleted",
+        "deleted",
+    ),
+    "being deleted while waiting": (pod(node=None, deleting=True), "Failed", "PodDeleted", ""),
+    "drained": (
+        pod("Running", state={"running": {}}, deleting=True, conditions=EVICTION),
+        "Failed",
+        "Evicted",
+        "EvictionByEvictionAPI: drained",
+    ),
+    "preempted": (
+        pod("Failed", state=ended(143), conditions=PREEMPTION),
+        "Failed",
+        "Evicted",
+        "PreemptionByScheduler",
+    ),
+    "ended well": (pod("Succeeded", state=ended(0, "Completed")), "Succeeded", "Completed", ""),
+    "crashed": (pod("Failed", state=ended(3)), "Failed", "ContainerExited", "exit code 3."),
+    "crashed with a word": (
+        pod("Failed", state=ended(3, message="no module\n")),
+        "Failed",
+        "ContainerExited",
+        "exit code 3: no module",
+    ),
+    "killed": (pod("Failed", state=ended(139)), "Failed", "ContainerExited", "139 (signal 11)"),
+    "out of its memory": (
+        pod("Failed", state=ended(137, "OOMKilled"), limits={"memory": "2Gi"}),
+        "Failed",
+        "OOMKilled",
+        "limit of 2Gi",
+    ),
+    "out of the node's memory": (
+        pod("Failed", state=ended(137, "OOMKilled")),
+        "Failed",
+        "OOMKilled",
+        "its node was out of memory",
+    ),
+    "out of memory, then deleted": (
+        pod("Running", state=ended(137, "OOMKilled"), deleting=True),
+        "Failed",
+        "OOMKilled",
+        "",
+    ),
+    "deleted, then ended": (
+        pod("Failed", state=ended(137), deleting=True),
+        "Failed",
+        "PodDeleted",
+        "",
+    ),
+    "no such command": (
+        pod("Failed", state=ended(128, "StartError", message='exec: "kernl": not found')),
+        "Failed",
+        "ContainerError",
+        '"kernl": not found',
+    ),
+    "the kernel ended and a container beside it did not": (
+        pod("Running", state=ended(0, "Completed")),
+        "Succeeded",
+        "Completed",
+        "",
+    ),
+    "evicted by its node": (
+        pod("Failed", reason="Evicted", message="The node was low on memory."),
+        "Failed",
+        "Evicted",
+        "low on memory",
+    ),
+    "not taken by its node": (
+        pod("Failed", reason="UnexpectedAdmissionError", message="no devices"),
+        "Failed",
+        "PodRejected",
+        "UnexpectedAdmissionError: no devices",
+    ),
+    "an init container failed": (
+        pod("Failed", state=waiting("PodInitializing"), init=ended(5)),
+        "Failed",
+        "ContainerExited",
+        "init container prepare ended with exit code 5",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "phase", "reason", "words"), CASES.values(), ids=CASES.keys())
+def test_observe(given, phase, reason, words):
+    state = observe(given)
+    assert (state.phase, state.reason) == (phase, reason)
+    assert words in state.message
+    assert state.message
+
+
+def test_times_and_exit_code():
+    state = observe(CASES["crashed"][0])
+    assert (state.started, state.finished, state.exit_code) == (*RAN.values(), 3)

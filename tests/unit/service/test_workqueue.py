@@ -1,0 +1,126 @@
+"""The workqueue's promises: each key once, one worker a key, delays, growing delays."""
+
+import asyncio
+
+import pytest
+
+from hub_service.kube import WorkQueue
+
+
+async def take(queue, seconds=1.0):
+    return await asyncio.wait_for(queue.get(), seconds)
+
+
+async def nothing_comes(queue, seconds=0.05):
+    with pytest.raises(TimeoutError):
+        await take(queue, seconds)
+
+
+async def test_a_key_added_twice_comes_once():
+    queue = WorkQueue()
+    queue.add("a")
+    queue.add("a")
+    queue.add("b")
+    assert len(queue) == 2
+    assert [await take(queue), await take(queue)] == ["a", "b"]
+    await nothing_comes(queue)
+
+
+async def test_a_key_added_while_worked_on_comes_after_done():
+    queue = WorkQueue()
+    queue.add("a")
+    assert await take(queue) == "a"
+    queue.add("a")
+    queue.add("a")
+    await nothing_comes(queue)  # never with two workers
+    queue.done("a")
+    assert await take(queue) == "a"
+    queue.done("a")
+    await nothing_comes(queue)
+
+
+async def test_done_without_new_wish_ends_it():
+    queue = WorkQueue()
+    queue.add("a")
+    queue.done(await take(queue))
+    await nothing_comes(queue)
+
+
+async def test_a_delay_is_kept():
+    queue = WorkQueue()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    queue.add_after("a", 0.1)
+    assert await take(queue) == "a"
+    assert loop.time() - began >= 0.09
+
+
+async def test_the_last_delay_counts():
+    queue = WorkQueue()
+    queue.add_after("later", 0.02)
+    queue.add_after("later", 30)
+    queue.add_after("sooner", 30)
+    queue.add_after("sooner", 0.02)
+    assert await take(queue) == "sooner"
+    await nothing_comes(queue)
+    queue.close()
+
+
+async def test_a_cancelled_timer_stays_silent():
+    queue = WorkQueue()
+    queue.add_after("a", 0.01)
+    queue.cancel_timer("a")
+    await nothing_comes(queue)
+
+
+async def test_failures_wait_longer_each_time_until_forgotten():
+    queue = WorkQueue(first_delay=1, most_delay=5)
+    delays = [queue.add_after_failure("a") for _ in range(6)]
+    for delay, nominal in zip(delays, [1, 2, 4, 5, 5, 5], strict=True):
+        assert 0.75 * nominal <= delay <= 1.25 * nominal
+    assert queue.add_after_failure("other") <= 1.25
+    queue.forget("a")
+    assert queue.add_after_failure("a") <= 1.25
+    queue.close()
+
+
+async def test_a_cancelled_get_loses_nothing():
+    queue = WorkQueue()
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    queue.add("a")
+    assert await take(queue) == "a"
+
+
+async def test_many_workers_never_share_a_key():
+    queue = WorkQueue()
+    working, done, most = set(), [], 0
+
+    async def work():
+        nonlocal most
+        while True:
+            key = await queue.get()
+            assert key not in working
+            working.add(key)
+            most = max(most, len(working))
+            await asyncio.sleep(0)
+            working.discard(key)
+            done.append(key)
+            queue.done(key)
+
+    workers = [asyncio.create_task(work()) for _ in range(4)]
+    for _ in range(50):
+        for key in "abcdef":
+            queue.add(key)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while len(queue) or working:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert set(done) == set("abcdef")
+    assert most > 1
+    assert not [worker for worker in workers if worker.done()]
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
