@@ -31,11 +31,8 @@ from tests.gateway.support import (
     service_model,
 )
 
-
 # Of Enterprise Gateway's and its pins' own imports; nothing of ours is let off.
-IGNORED = (
-    "ignore:The distutils package is deprecated:DeprecationWarning",
-)
+IGNORED = ("ignore:The distutils package is deprecated:DeprecationWarning",)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,9 +44,7 @@ TEMPLATE = {
     "apiVersion": JUPYTER_KERNEL_TEMPLATES.api_version,
     "kind": JUPYTER_KERNEL_TEMPLATES.kind,
     "metadata": {"name": "plain"},
-    "spec": {
-        "template": {"metadata": {"app": "x"}, "spec": {"containers": [{"name": "kernel"}]}}
-    },
+    "spec": {"template": {"metadata": {"app": "x"}, "spec": {"containers": [{"name": "kernel"}]}}},
 }
 
 

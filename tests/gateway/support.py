@@ -174,7 +174,7 @@ class Kernels:
     async def _run(self, pod: Object, connection: Object) -> asyncio.subprocess.Process:
         container = pod["spec"]["containers"][0]
         path = Path(self._folder, f"{kinds.name_of(pod)}.json")
-        path.write_text(json.dumps(connection))
+        await asyncio.to_thread(path.write_text, json.dumps(connection))
         words = [word.replace(kinds.CONNECTION_FILE, str(path)) for word in container["command"]]
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
         return await asyncio.create_subprocess_exec(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tornado.httpclient import HTTPClientError
 
@@ -101,8 +103,6 @@ async def test_specs_come_change_and_go(gateway: Gateway) -> None:
 
 async def shown(client: Client, title: str | None) -> None:
     """Within two seconds the spec `other` has that title, or is gone."""
-    import asyncio
-
     async with asyncio.timeout(2):
         while True:
             specs = (await client.request("GET", "/api/kernelspecs")).body["kernelspecs"]
@@ -140,8 +140,6 @@ async def test_a_spec_that_cannot_start_says_why(gateway: Gateway) -> None:
 
 
 async def shown_in_list(client: Client, name: str) -> None:
-    import asyncio
-
     async with asyncio.timeout(2):
         while name not in (await client.request("GET", "/api/kernelspecs")).body["kernelspecs"]:
             pass

@@ -61,8 +61,7 @@ async def test_a_busy_kernel_and_one_with_accepted_work_are_not(gateway: Gateway
     async with alice.channels(kernel) as channels:
         # A task on the kernel's own loop keeps it from taking up the next cell.
         await channels.run(
-            "import asyncio, time\n"
-            "asyncio.get_running_loop().call_later(0.2, time.sleep, 2)"
+            "import asyncio, time\nasyncio.get_running_loop().call_later(0.2, time.sleep, 2)"
         )
         first = await channels.execute("import time; time.sleep(0.5); print('first')")
         await channels.until(says("busy"))

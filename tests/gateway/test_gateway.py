@@ -11,9 +11,9 @@ import pytest
 
 from hub_service import kinds
 from hub_service.kinds import JUPYTER_KERNELS, SECRETS
-from hub_service.kube import ApiError
+from hub_service.kube import Reflector, key_of
 from tests.gateway.conftest import Gateway, a_gateway
-from tests.gateway.support import says
+from tests.gateway.support import DEADLINE, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -242,14 +242,14 @@ async def no_kernels_of(gateway: Gateway, owner: str) -> None:
     for item in list(gateway.kernels.cache.store):
         if item["spec"]["owner"] == owner:
             await gateway.kernels.until(item["spec"]["kernelID"], lambda i: i is None)
-    remaining = await gateway.cluster.list(
-        SECRETS, gateway.namespace, f"{kinds.LABEL_OWNER}={owner}"
+    secrets = Reflector(
+        gateway.cluster,
+        SECRETS,
+        gateway.namespace,
+        label_selector=f"{kinds.LABEL_OWNER}={owner}",
     )
-    for secret in remaining["items"]:
-        with pytest.raises(ApiError, match="404"):
-            async with asyncio.timeout(30):
-                while True:  # the cluster's garbage collector has no event to wait on
-                    await gateway.cluster.get(
-                        SECRETS, gateway.namespace, secret["metadata"]["name"]
-                    )
-                    await asyncio.sleep(0.1)
+    watch = asyncio.create_task(secrets.run())
+    await secrets.synced(DEADLINE)
+    for secret in secrets.store:
+        await secrets.wait_for(key_of(secret), lambda item: item is None, DEADLINE)
+    watch.cancel()

@@ -1,0 +1,170 @@
+"""When a kernel is busy, idle, or may be sealed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from elastic_spawner.gateway import activity as activities
+from elastic_spawner.gateway.activity import Activity
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def header(kind: str, message_id: str = "", **more: str) -> dict[str, Any]:
+    return {"msg_type": kind, "msg_id": message_id or kind, **more}
+
+
+class History:
+    """A kernel's messages, one a second."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.activity: Activity = activities.started(START)
+
+    def passed_on(self, kind: str, message_id: str = "") -> History:
+        self.now += timedelta(seconds=1)
+        self.activity = activities.passed_on(self.activity, header(kind, message_id), self.now)
+        return self
+
+    def status(self, state: str, kind: str, message_id: str = "", **more: str) -> History:
+        return self.published("status", header(kind, message_id, **more), state)
+
+    def published(self, kind: str, parent: dict[str, Any], state: str | None = None) -> History:
+        self.now += timedelta(seconds=1)
+        self.activity = activities.published(self.activity, kind, parent, state, self.now)
+        return self
+
+    def ran(self, message_id: str) -> History:
+        self.passed_on("execute_request", message_id)
+        self.status("busy", "execute_request", message_id)
+        return self.status("idle", "execute_request", message_id)
+
+    @property
+    def state(self) -> str:
+        return self.activity.execution_state
+
+
+STATES = [
+    ("a new kernel", History(), "starting"),
+    ("says starting", History().status("starting", ""), "starting"),
+    ("answers a tab", History().status("idle", "kernel_info_request"), "idle"),
+    ("a cell is accepted", History().passed_on("execute_request"), "busy"),
+    ("a cell runs", History().status("busy", "execute_request"), "busy"),
+    ("a cell is done", History().ran("a"), "idle"),
+    (
+        "two accepted, one done",
+        History()
+        .passed_on("execute_request", "a")
+        .passed_on("execute_request", "b")
+        .status("busy", "execute_request", "a")
+        .status("idle", "execute_request", "a"),
+        "busy",
+    ),
+    (
+        "interrupted, but still at it",
+        History()
+        .passed_on("execute_request", "a")
+        .status("busy", "execute_request", "a")
+        .status("busy", "interrupt_request")
+        .status("idle", "interrupt_request"),
+        "busy",
+    ),
+    (
+        "a widget answers beside the cell",
+        History()
+        .status("busy", "execute_request", "a")
+        .status("busy", "comm_msg", "b", subshell_id="s")
+        .status("idle", "comm_msg", "b", subshell_id="s"),
+        "busy",
+    ),
+    (
+        "the idle of an earlier cell was lost",
+        History().status("busy", "execute_request", "a").ran("b"),
+        "idle",
+    ),
+    ("somebody subscribes", History().published("iopub_welcome", {}), "starting"),
+    ("completion", History().ran("a").status("busy", "complete_request"), "busy"),
+]
+
+
+@pytest.mark.parametrize(
+    ("history", "state"), [case[1:] for case in STATES], ids=[case[0] for case in STATES]
+)
+def test_the_state(history: History, state: str) -> None:
+    assert history.state == state
+    assert (history.activity.idle_since is not None) == (state == "idle")
+
+
+def test_a_reply_that_a_client_saw_ends_the_cell() -> None:
+    history = History().passed_on("execute_request", "a").status("busy", "execute_request", "a")
+    done = activities.done(history.activity, header("execute_request", "a"), history.now)
+    assert done.execution_state == "idle"
+    assert activities.done(done, header("execute_request", "a"), START) == done
+
+
+PASSIVE = ["kernel_info_request", "comm_info_request", "history_request", "connect_request"]
+
+
+@pytest.mark.parametrize("kind", PASSIVE)
+def test_what_an_open_tab_sends_is_no_activity(kind: str) -> None:
+    history = History().ran("a")
+    before = history.activity
+    history.passed_on(kind).status("busy", kind).published("stream", header(kind))
+    history.status("idle", kind)
+    assert history.activity == before
+
+
+@pytest.mark.parametrize("kind", ["comm_msg", "complete_request", "input_reply", "debug_request"])
+def test_what_people_do_is(kind: str) -> None:
+    history = History().ran("a").passed_on(kind)
+    assert history.activity.last_activity == history.now
+
+
+def test_the_cell_that_ran_last_is_known() -> None:
+    assert History().activity.cell == {}
+    assert History().ran("a").ran("b").activity.cell["msg_id"] == "b"
+
+
+def test_an_idle_kernel_may_be_sealed_once_its_time_is_up() -> None:
+    history = History().ran("a")
+    assert activities.may_seal(history.activity, history.now)
+    assert not activities.may_seal(history.activity, history.now - timedelta(microseconds=1))
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        History(),
+        History().ran("a").passed_on("execute_request", "b"),
+        History().ran("a").status("busy", "comm_msg"),
+    ],
+)
+def test_any_other_may_not(history: History) -> None:
+    assert not activities.may_seal(history.activity, START + timedelta(days=1))
+
+
+def test_what_is_reported() -> None:
+    idle = History().ran("a").activity
+    assert activities.status(idle, 2) == {
+        "executionState": "idle",
+        "lastActivity": "2026-01-01T00:00:03.000000Z",
+        "idleSince": "2026-01-01T00:00:03.000000Z",
+        "connections": 2,
+    }
+
+
+def test_reports_that_say_nothing_new_are_left_out() -> None:
+    history = History().ran("a")
+    first = activities.status(history.activity, 0)
+    later = activities.status(history.passed_on("comm_msg").activity, 0)
+    much_later = {**later, "lastActivity": "2026-01-01T00:00:13.000000Z"}
+    assert activities.worth_reporting(None, first)
+    assert not activities.worth_reporting(first, later)
+    assert activities.worth_reporting(first, much_later)
+    assert activities.worth_reporting(first, activities.status(history.activity, 1))
+    assert activities.worth_reporting(
+        first, activities.status(history.passed_on("execute_request").activity, 0)
+    )

@@ -1,0 +1,46 @@
+"""What a client's environment may bring into a kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from elastic_spawner.gateway.environment import RESERVED, filter_environment, start_timeout
+
+
+def test_only_what_the_spec_declares_passes() -> None:
+    env = {"KERNEL_A": "1", "KERNEL_B": "2", "PATH": "/evil", "LD_PRELOAD": "x", "KERNEL_C": 5}
+    result = filter_environment(env, ["KERNEL_A", "KERNEL_D", "PATH"])
+    assert result.accepted == {"KERNEL_A": "1"}
+    assert result.dropped == ["KERNEL_B", "KERNEL_C", "LD_PRELOAD", "PATH"]
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_spec_cannot_hand_over_what_is_reserved(name: str) -> None:
+    assert filter_environment({name: "x"}, [name]).accepted == {}
+
+
+@pytest.mark.parametrize("value", [5, None, ["x"], "x" * 4097, "a\0b"])
+def test_a_value_that_cannot_be_used_is_named(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"env\.KERNEL_A "):
+        filter_environment({"KERNEL_A": value}, ["KERNEL_A"])
+
+
+@pytest.mark.parametrize(
+    ("env", "seconds"),
+    [
+        ({}, 300.0),
+        ({"KERNEL_LAUNCH_TIMEOUT": "40"}, 40.0),
+        ({"KERNEL_LAUNCH_TIMEOUT": 40}, 40.0),
+        ({"KERNEL_LAUNCH_TIMEOUT": "4000"}, 300.0),
+    ],
+)
+def test_a_start_takes_no_longer_than_its_client_waits(env: dict[str, Any], seconds: float) -> None:
+    assert start_timeout(env, 300.0) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0", "-1", "nan", [], None.__class__])
+def test_a_timeout_that_is_none_is_named(text: Any) -> None:
+    with pytest.raises(ValueError, match="KERNEL_LAUNCH_TIMEOUT"):
+        start_timeout({"KERNEL_LAUNCH_TIMEOUT": text}, 300.0)

@@ -1,0 +1,112 @@
+"""Which specs a gateway offers, and the pod template that a start is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.kernelspecs import SpecCatalog
+from elastic_spawner.gateway.settings import GatewaySettings
+from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNEL_TEMPLATES, Object, Resource
+from hub_service.kube import Reflector
+
+
+def cache(resource: Resource, *items: Object) -> Reflector:
+    reflector = Reflector(None, resource, "users")  # type: ignore[arg-type]  # never run
+    for item in items:
+        item["metadata"]["namespace"] = "users"
+        reflector.store.put(item)
+    return reflector
+
+
+def spec(name: str, **fields: Any) -> Object:
+    return {"metadata": {"name": name}, "spec": {"image": f"image-{name}", **fields}}
+
+
+def catalog(
+    *specs: Object, kernels: str = "", default: str = "", templates: Any = ()
+) -> SpecCatalog:
+    settings = GatewaySettings.from_environment(
+        {
+            "JUPYTERHUB_API_URL": "http://hub/hub/api",
+            "ELASTIC_NAMESPACE": "users",
+            "ELASTIC_GATEWAY_NAME": "shared",
+            "ELASTIC_KERNELS": kernels,
+            "ELASTIC_DEFAULT_KERNEL": default,
+        }
+    )
+    return SpecCatalog(
+        settings, cache(JUPYTER_KERNEL_SPECS, *specs), cache(JUPYTER_KERNEL_TEMPLATES, *templates)
+    )
+
+
+def test_all_specs_are_offered_unless_the_gateway_names_some() -> None:
+    specs = [spec("r"), spec("python"), spec("julia")]
+    assert catalog(*specs).names() == ["julia", "python", "r"]
+    some = catalog(*specs, kernels="r,python,missing")
+    assert some.names() == ["python", "r"]
+    with pytest.raises(KernelError, match="there are: python, r"):
+        some.get("julia")
+
+
+@pytest.mark.parametrize(
+    ("default", "kernels", "expected"),
+    [("", "", "julia"), ("r", "", "r"), ("r", "python", "python"), ("gone", "", "julia")],
+)
+def test_the_default(default: str, kernels: str, expected: str) -> None:
+    specs = [spec("r"), spec("python"), spec("julia")]
+    assert catalog(*specs, default=default, kernels=kernels).default_name() == expected
+
+
+def test_with_nothing_on_offer() -> None:
+    assert catalog().models() == {"default": "python3", "kernelspecs": {}}
+    with pytest.raises(KernelError, match="there are: none"):
+        catalog().get("python")
+
+
+def test_models_tell_nothing_of_the_cluster() -> None:
+    model = catalog(spec("r", displayName="R", env=[{"name": "PASSWORD", "value": "x"}])).model("r")
+    assert model["name"] == "r"
+    assert model["spec"]["display_name"] == "R"
+    assert model["spec"]["env"] == {}
+    assert "image-r" not in str(model)
+
+
+def test_variables_with_a_value_of_their_own_are_declared() -> None:
+    env = [
+        {"name": "KERNEL_A", "value": "1"},
+        {"name": "KERNEL_B"},
+        {"name": "KERNEL_C", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+    ]
+    assert catalog(spec("r", env=env)).declared_variables("r") == ["KERNEL_A", "KERNEL_B"]
+
+
+def test_the_environment_of_a_start_wins_and_comes_first() -> None:
+    env = [{"name": "KERNEL_A", "value": "default"}, {"name": "B", "value": "$(KERNEL_A)!"}]
+    template = {
+        "metadata": {"name": "big"},
+        "spec": {
+            "template": {
+                "spec": {"containers": [{"name": "side", "image": "s"}, {"name": "kernel"}]}
+            }
+        },
+    }
+    specs = catalog(spec("r", env=env, template={"name": "big"}), templates=[template])
+
+    result = specs.pod_template("r", {"KERNEL_A": "$(B)"})
+
+    side, kernel = result["spec"]["containers"]
+    assert "env" not in side
+    assert kernel["image"] == "image-r"
+    assert kernel["env"] == [
+        {"name": "KERNEL_A", "value": "$$(B)"},
+        {"name": "B", "value": "$(KERNEL_A)!"},
+    ]
+
+
+def test_a_spec_that_cannot_start_says_why() -> None:
+    with pytest.raises(KernelError, match="missing") as error:
+        catalog(spec("r", template={"name": "missing"})).pod_template("r", {})
+    assert error.value.status == 422
