@@ -140,6 +140,9 @@ def after_api_server(
             f"--root-ca-file={pki}/ca.crt",
             "--leader-elect=false",
             "--bind-address=127.0.0.1",
+            # the default of 20 requests a second makes its start alone last five seconds
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
         ]),
         Component("kube-scheduler", [
             program, "kube-scheduler",

@@ -52,7 +52,7 @@ def images(
 ) -> None:
     """Build what changed, load it into the cluster if it runs, and push it if asked to."""
     host.prepare_for_images()
-    with processes.one_at_a_time(cache_folder() / "images" / "lock", "building images"):
+    with processes.one_at_a_time(cache_folder() / "images", "building images"):
         _images(names, naming, base_image, cluster, push=push)
 
 

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ from localcluster.layout import PROJECT, STATE, Cluster, ClusterError, find_clus
 from localcluster.program import program_folder
 
 _UP_DEADLINE = 120.0
+_API_SERVICE = "kubernetes.default.svc.cluster.local"
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,9 @@ def down(name: str, *, purge: bool) -> None:
     with _locked(name) as cluster:
         was_running = _remove_run(cluster)
         say(f"cluster {name} is down" if was_running else f"cluster {name} was not running")
-        if purge:
+        if purge or not cluster.images.exists():
             shutil.rmtree(cluster.folder)
-    if purge and not list(STATE.iterdir()):
+    if not any(STATE.iterdir()):
         STATE.rmdir()
 
 
@@ -90,14 +93,16 @@ def unhealthy(cluster: Cluster) -> str | None:
     if started is None:
         return "it was never started to the end"
     try:
-        kubectl(cluster, started, "get", "--raw", "/readyz", "--request-timeout=5s")
-        node = json.loads(
-            kubectl(cluster, started, "get", "nodes", "-o", "json", "--request-timeout=5s")
-        )["items"]
+        node = json.loads(_get(cluster, started, "/api/v1/nodes"))["items"]
+        accounts = json.loads(_get(cluster, started, "/api/v1/namespaces/default/serviceaccounts"))[
+            "items"
+        ]
     except ClusterError as error:
         return str(error)
     if not node:
         return "the node has not joined yet"
+    if not accounts:
+        return "the controllers have not started yet"
     status = node[0]["status"]
     ready = {c["type"]: c["status"] for c in status["conditions"]}.get("Ready")
     if ready != "True":
@@ -105,13 +110,29 @@ def unhealthy(cluster: Cluster) -> str | None:
     offered = status.get("allocatable", {}).get("nvidia.com/gpu", "0")
     if offered != str(started.gpus):
         return f"the node offers {offered} of {started.gpus} GPUs"
-    return None
+    return None if _names_resolve(cluster) else "its name server does not answer"
 
 
-def kubectl(cluster: Cluster, started: Started, *arguments: str) -> str:
-    """Run kubectl as the cluster's administrator."""
+def _get(cluster: Cluster, started: Started, path: str) -> str:
+    """What the API server has at a path."""
     access = f"--kubeconfig={cluster.admin_kubeconfig}"
-    return command(started.programs / "localkube", "kubectl", access, *arguments)
+    program = started.programs / "localkube"
+    return command(program, "kubectl", access, "get", "--raw", path, "--request-timeout=5s")
+
+
+def _names_resolve(cluster: Cluster) -> bool:
+    """Ask the name server for the API server's service, over the route to services."""
+    name = b"".join(bytes([len(part)]) + part for part in _API_SERVICE.encode().split(b"."))
+    query = struct.pack(">6H", 1, 0x100, 1, 0, 0, 0) + name + struct.pack(">B2H", 0, 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        try:
+            client.sendto(query, (cluster.dns, 53))
+            answer = client.recv(512)
+        except OSError:
+            return False
+    _, flags, _, answers = struct.unpack(">4H", answer[:8])
+    return bool(flags & 0xF == 0 and answers)
 
 
 def _start(cluster: Cluster, started: Started) -> None:
@@ -133,12 +154,15 @@ def _start(cluster: Cluster, started: Started) -> None:
         _check(cluster, launcher, limit)
     processes.record(cluster.process_record, init=init)
     _attach(cluster, init)
-    shown = 0
+    shown, last = 0, ""
     while why := _not_yet(cluster):
         _check(cluster, launcher, limit, why)
         lines = (cluster.logs / "node.log").read_text().splitlines()
         for line in lines[shown:]:
             say(line.partition(" ")[2])
+        if len(lines) == shown and why != last:
+            say(f"not yet: {why}")
+            last = why
         shown = len(lines)
     say("the node is ready")
 
@@ -230,9 +254,11 @@ def _clean_environment() -> dict[str, str]:
 @contextlib.contextmanager
 def _locked(name: str) -> Iterator[Cluster]:
     """The cluster, for this command alone; a new one gets its addresses here."""
-    with processes.one_at_a_time(STATE / ".lock", "choosing addresses"):
+    with processes.one_at_a_time(STATE.parent, "choosing addresses"):
         cluster = find_cluster(name)
-        cluster.folder.mkdir(exist_ok=True)
+        cluster.folder.mkdir(parents=True, exist_ok=True)
         (cluster.folder / "index").write_text(str(cluster.index))
-    with processes.one_at_a_time(cluster.folder / "lock", f"at work on cluster {name}"):
+    with processes.one_at_a_time(cluster.folder, f"at work on cluster {name}"):
+        if not (cluster.folder / "index").exists():
+            raise ClusterError(f"cluster {name} was removed by another command: run this again")
         yield cluster

@@ -94,13 +94,16 @@ def _reap(pids: dict[str, int]) -> None:
 
 
 @contextlib.contextmanager
-def one_at_a_time(lock: Path, what: str) -> Iterator[None]:
-    """Wait until no other command does this; the lock goes when this one ends, however."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+def one_at_a_time(folder: Path, what: str) -> Iterator[None]:
+    """Lock a folder against other commands; the lock goes when this one ends, however."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"another command is {what}: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(descriptor)

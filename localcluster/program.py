@@ -25,7 +25,7 @@ _VERSION_VARIABLES = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/ver
 def program_folder() -> Path:
     """The folder with the built programs `localkube` and `pause`; builds them when needed."""
     folder = cache_folder() / f"localkube-{_digest()}"
-    with one_at_a_time(cache_folder() / "localkube.lock", "building Kubernetes"):
+    with one_at_a_time(cache_folder(), "building Kubernetes"):
         if not folder.exists():
             _build(folder)
     return folder
