@@ -8,13 +8,14 @@ import signal
 from typing import Any, ClassVar
 
 from enterprise_gateway.enterprisegatewayapp import EnterpriseGatewayApp
+from tornado.log import access_log
 from tornado.web import RequestHandler
 from traitlets.config import Config
 
 # Enterprise Gateway loads the process proxy by name at the first start; ours is loaded here, so
 # that the first kernel is no slower than the others.
 from elastic_spawner.gateway import proxy as _proxy  # noqa: F401
-from elastic_spawner.gateway.handlers import ROUTES
+from elastic_spawner.gateway.handlers import ROUTES, HealthHandler
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 from elastic_spawner.gateway.kernelspecs import ResourceKernelSpecManager
 from elastic_spawner.gateway.runtime import Runtime, delete_leftovers, running
@@ -62,7 +63,7 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
     def init_webapp(self) -> None:
         """Make the web application."""
         super().init_webapp()
-        self.web_app.settings.update(runtime=self.runtime, log=self.log)
+        self.web_app.settings.update(runtime=self.runtime, log=self.log, log_function=_log_request)
 
     def _create_request_handlers(self) -> list[tuple[str, type[RequestHandler]]]:
         """Only our own: what is not listed there can't be reached."""
@@ -84,6 +85,17 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
             self.http_server.stop()
             await self.kernel_manager.shutdown_all()
             await self.http_server.close_all_connections()
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """A line for each request, without its query; none for probes that are content."""
+    status = handler.get_status()
+    if isinstance(handler, HealthHandler) and status == 200:
+        return
+    milliseconds = 1000 * handler.request.request_time()
+    access_log.info(
+        "%d %s %s %.0f ms", status, handler.request.method, handler.request.path, milliseconds
+    )
 
 
 def _fixed(settings: GatewaySettings) -> Config:

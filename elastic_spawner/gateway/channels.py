@@ -28,7 +28,7 @@ _TO_KERNEL = ("shell", "control", "stdin")
 
 # Until the subscription to iopub has got through to the kernel, what it publishes is lost to us.
 # The first request that is answered there shows that it has.
-_NUDGE_INTERVALS = (0.02, 0.05, 0.1, 0.25, 0.5)
+_NUDGE_INTERVALS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 _NUDGE_TIMEOUT = 60.0
 
 
@@ -41,10 +41,12 @@ class ChannelsHandler(ZMQChannelsHandler):
 
     caller: Identity
     manager: ElasticKernelManager
+    channels: dict[str, Any]
 
     def initialize(self) -> None:
         """Called by tornado for each connection."""
         super().initialize()
+        self._holding = False  # while the kernel's pod is being replaced
         self._held: list[str | bytes] = []
 
     async def prepare(self) -> None:
@@ -71,7 +73,16 @@ class ChannelsHandler(ZMQChannelsHandler):
     def open(self, kernel_id: str) -> Any:
         """Connect to the kernel; what a client sends waits until that has succeeded."""
         self.manager.clients.add(self)
-        return super().open(kernel_id)
+        self._holding = not self.manager.reachable and not self.manager.ended
+        opened = super().open(kernel_id)
+        if self.manager.ended:
+            self._send_status_message("dead")
+        return opened
+
+    def create_stream(self) -> None:
+        """Connect to the kernel's channels, if it has a pod to connect to."""
+        if self.manager.reachable:
+            super().create_stream()
 
     def on_close(self) -> None:
         """The client has gone."""
@@ -80,9 +91,7 @@ class ChannelsHandler(ZMQChannelsHandler):
 
     def on_message(self, ws_msg: str | bytes) -> None:
         """Pass a client's message on, and count it; refuse it if the kernel has ended."""
-        if not self.channels:
-            return  # closed meanwhile
-        if self.manager.restarting_pod and not self.manager.ended:
+        if self._holding:
             self._held.append(ws_msg)
             return
         message: Any
@@ -98,13 +107,13 @@ class ChannelsHandler(ZMQChannelsHandler):
             self.log.warning("a message for %r, which takes none, is left out", channel)
         elif self.manager.ended:
             self._refuse(header, self.manager.ended.message)
-        else:
+        elif channel in self.channels:  # or the connection was closed meanwhile
             self.manager.monitor.passed_on(header)
             send(self.channels[channel], message)
 
     def nudge(self) -> Awaitable[None]:
         """Wait until the kernel answers and iopub delivers; at once for a kernel that can't."""
-        if self.manager.ended or self.manager.execution_state == "busy":
+        if not self.channels or self.manager.execution_state == "busy":
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done
@@ -121,11 +130,17 @@ class ChannelsHandler(ZMQChannelsHandler):
         """The kernel is dead, and stays so until its user restarts it."""
         self._send_status_message("dead")
 
+    def disconnect(self) -> None:
+        """Close the channels to the kernel; the client stays, and what it sends waits."""
+        self._holding = True
+        channels, self.channels = self.channels, {}
+        for stream in channels.values():
+            if not stream.closed():
+                stream.on_recv(None)
+                stream.close()
+
     async def reconnect(self) -> None:
-        """Leave the channels of the old pod for those of the new one."""
-        for stream in self.channels.values():
-            stream.on_recv(None)
-            stream.close()
+        """Connect to the channels of the kernel's new pod."""
         self.create_stream()
         await self.nudge()
         for stream in self.channels.values():
@@ -138,7 +153,8 @@ class ChannelsHandler(ZMQChannelsHandler):
         super()._on_zmq_reply(stream, msg_list)
 
     def resume(self) -> None:
-        """The restart is over: pass on what came meanwhile."""
+        """Pass on what came meanwhile, or refuse it if the kernel has ended."""
+        self._holding = False
         held, self._held = self._held, []
         for ws_msg in held:
             self.on_message(ws_msg)

@@ -39,11 +39,14 @@ class KernelClient(Protocol):
     def tell_ended(self, message: str, cell: Any) -> None:
         """Write the message to the output of `cell`, the header of the running or last one."""
 
+    def disconnect(self) -> None:
+        """Let go of the pod's address: it may be another kernel's soon."""
+
     async def reconnect(self) -> None:
         """Connect to the kernel's new pod; returns when it answers there."""
 
     def resume(self) -> None:
-        """A restart is over, or has failed: go on with what was held back."""
+        """The kernel has a pod again, or won't have one: go on with what was held back."""
 
 
 class ElasticKernelManager(RemoteKernelManager):
@@ -51,6 +54,7 @@ class ElasticKernelManager(RemoteKernelManager):
 
     ended: why the kernel doesn't run (any more); None while it does. A kernel that died can be
     restarted by its user; one that was sealed, or whose resource is gone, can't.
+    reachable: whether there is a pod to connect to.
     """
 
     process_proxy: KernelProxy | None
@@ -70,6 +74,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.start: KernelStart | None = None
         self.ended: Ending | None = None
         self.sealed = False
+        self.reachable = False
         self.clients: set[KernelClient] = set()
         self._restart: asyncio.Task[None] | None = None
         self.monitor = KernelMonitor(self.context, self.session, self.report)
@@ -107,11 +112,6 @@ class ElasticKernelManager(RemoteKernelManager):
         return self.ended.message if self.ended else ""
 
     @property
-    def restarting_pod(self) -> bool:
-        """Whether a new pod is on its way."""
-        return self._restart is not None
-
-    @property
     def _kernel_info_future(self) -> Future[dict[str, Any]]:
         # jupyter_server's websockets look here before they ask the kernel themselves.
         return self.monitor.kernel_info
@@ -126,6 +126,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.start = kwargs["start"]
         self.kernel_launch_timeout = self._started.timeout
         await super().start_kernel(**kwargs)
+        self.reachable = True
         self.monitor.start(self.ip, dict(PORTS))
 
     def point_to(self, connection: dict[str, Any]) -> None:
@@ -165,8 +166,10 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.ended is None and self.process_proxy and self.process_proxy.ip:
             # PID 1 of a container ignores SIGTERM: asking is what makes it end at once.
             self.request_shutdown()
+        self._disconnect()
         self.monitor.give_up()
-        self._close_control_socket()
+        self.ended = self.ended or Ending("KernelShutDown", "This kernel was shut down.")
+        self._resume_clients()
         self.kernel = None
         if self.process_proxy:
             self.runtime.reporter.forget(self.process_proxy.name)
@@ -203,14 +206,16 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.ended:
             return
         self.ended = ending
-        self.monitor.give_up()
         self.log.info("kernel %s ended: %s: %s", self.kernel_id, ending.reason, ending.message)
         if self.process_proxy:
             self.runtime.reporter.forget(self.process_proxy.name)
         for client in list(self.clients):
             client.tell_ended(ending.message, self.monitor.activity.cell)
+        self._disconnect()
+        self.monitor.give_up()
         if self._restarter:
             self._restarter.report_death()
+        self._resume_clients()
 
     def look(self) -> None:
         """The watch has news of the kernel's resource."""
@@ -246,6 +251,7 @@ class ElasticKernelManager(RemoteKernelManager):
         assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
         if self.ended is None:
             self.request_shutdown(restart=True)
+        self._disconnect()
         self.monitor.reset()
         try:
             await self.process_proxy.replace_pod(self._started.timeout)
@@ -256,15 +262,27 @@ class ElasticKernelManager(RemoteKernelManager):
                 self.end(Ending(error.reason, message))
             raise
         self.ended = None
+        self.reachable = True
         self._connect_control_socket()
         self.monitor.start(self.ip, dict(PORTS))
         await asyncio.gather(*(client.reconnect() for client in self.clients))
+
+    def _disconnect(self) -> None:
+        """Let nothing stay connected to the pod's address: it may be another kernel's soon."""
+        self.reachable = False
+        self._close_control_socket()
+        self.parent.stop_buffering(self.kernel_id)
+        for client in list(self.clients):
+            client.disconnect()
 
     def _restarted(self, task: asyncio.Task[None]) -> None:
         self._restart = None
         if not task.cancelled():
             task.exception()  # told to whoever asked for the restart
         self.look()
+        self._resume_clients()
+
+    def _resume_clients(self) -> None:
         for client in list(self.clients):
             client.resume()
 

@@ -80,7 +80,6 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
 
     async def restart_owned(self, manager: ElasticKernelManager) -> None:
         """Restart a kernel with a new pod. KernelError."""
-        self.stop_buffering(manager.kernel_id)  # of the old pod: nobody waits for it any more
         await manager.restart_kernel()
         self._kernel_ports[manager.kernel_id] = manager.ports
 
@@ -138,6 +137,16 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         """A websocket has gone."""
         super().notify_disconnect(kernel_id)
         self._kernels[kernel_id].report()
+
+    def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
+        """Keep what the kernel says for a client that has left, while there is one to listen to."""
+        if self._kernels[kernel_id].reachable:
+            super().start_buffering(kernel_id, session_key, channels)
+
+    def stop_buffering(self, kernel_id: str) -> None:
+        """Drop what was kept, and the connections that it came by."""
+        if kernel_id in self._kernels:
+            super().stop_buffering(kernel_id)
 
     def _forget(self, kernel_id: str) -> None:
         self.stop_buffering(kernel_id)

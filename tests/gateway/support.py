@@ -100,15 +100,17 @@ class Kernels:
     """Stands in for the hub service and the kubelet, for one namespace.
 
     refuse: by owner, the message with which admission refuses.
+    hold: owners whose kernels stay pending.
+    addresses: of the pods to come.
     pods: ipykernel processes by name of the pod they stand for.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
         self.refuse: dict[str, str] = {}
-        self.hold: set[str] = set()  # owners whose kernels stay pending
+        self.hold: set[str] = set()
         self.pods: dict[str, asyncio.subprocess.Process] = {}
         self._cluster, self._namespace, self._folder = cluster, namespace, str(folder)
-        self._addresses = itertools.count(2)
+        self.addresses = (f"127.0.77.{number}" for number in itertools.count(2))
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: set[tuple[str, int]] = set()
         self.cache = Reflector(cluster, kinds.JUPYTER_KERNELS, namespace, on_change=self._on_change)
@@ -150,7 +152,7 @@ class Kernels:
         item = await self._write(item, admission)
         if refused or owner in self.hold:
             return
-        pod, ip = kernels.desired_pod(item), f"127.0.77.{next(self._addresses)}"
+        pod, ip = kernels.desired_pod(item), next(self.addresses)
         secret = await self._cluster.get(
             kinds.SECRETS, self._namespace, kinds.spec_of(item)["connectionSecret"]
         )

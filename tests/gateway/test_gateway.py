@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,41 @@ async def test_a_killed_kernel_says_why_in_its_cell_and_is_restarted_by_its_user
         assert answer.status == 200, answer
         assert await channels.run("print('back')") == "back\n"
     assert await alice.state(kernel) == "idle"
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_what_comes_to_a_dead_kernels_address_is_not_heard(gateway: Gateway) -> None:
+    alice, bob = gateway.client("alice"), gateway.client("bob")
+    first = await alice.start()
+    address = kinds.status_of(gateway.kernels.of(first))["podIP"]
+    async with alice.channels(first) as old:
+        await old.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+        await old.until(says("dead"))
+        gateway.kernels.addresses = chain([address], gateway.kernels.addresses)
+        second = await bob.start()
+        assert kinds.status_of(gateway.kernels.of(second))["podIP"] == address
+        async with bob.channels(second) as channels:
+            assert await channels.run("print('private')") == "private\n"
+
+        request = await old.execute("1")
+
+        heard = await old.until(lambda m: m["parent_header"].get("msg_id") == request)
+        assert "private" not in json.dumps(heard)
+    for client, kernel in ((alice, first), (bob, second)):
+        await client.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_what_is_sent_during_a_restart_runs_after_it(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+    async with alice.channels(kernel) as channels:
+        restart = asyncio.create_task(alice.request("POST", f"/api/kernels/{kernel}/restart"))
+        await gateway.kernels.until(kernel, lambda i: bool(i and i["spec"]["incarnation"]))
+        async with alice.channels(kernel) as late:
+            cells = [(c, await c.execute("print('after')")) for c in (channels, late)]
+            for client, cell in cells:
+                assert (await client.result(cell))[1] == "after\n"
+        assert (await restart).status == 200
     await alice.request("DELETE", f"/api/kernels/{kernel}")
 
 
