@@ -21,6 +21,8 @@ from localcluster.layout import PROJECT, STATE, Cluster, ClusterError, find_clus
 from localcluster.program import program_folder
 
 _UP_DEADLINE = 120.0
+_PATIENCE = 30.0
+_MARK = b"# Written by localcluster; `down` removes it.\n"
 _API_SERVICE = "kubernetes.default.svc.cluster.local"
 
 
@@ -56,7 +58,7 @@ def up(name: str, gpus: int, kubeconfig: Path) -> Cluster:
     host.prepare_for_cluster()
     with _locked(name) as cluster:
         started = Started.of(cluster)
-        if started and not (why := unhealthy(cluster)):
+        if started and not (why := _unhealthy_for_long(cluster)):
             if started.gpus != gpus:
                 raise ClusterError(
                     f"cluster {name} runs with {started.gpus} GPUs, not {gpus}: "
@@ -83,6 +85,16 @@ def down(name: str, *, purge: bool) -> None:
             shutil.rmtree(cluster.folder)
     if not any(STATE.iterdir()):
         STATE.rmdir()
+
+
+def _unhealthy_for_long(cluster: Cluster) -> str | None:
+    """As `unhealthy`, with patience while it runs: starting it again would lose what is on it."""
+    limit = time.monotonic() + _PATIENCE
+    while (why := _not_yet(cluster)) and processes.alive(cluster.process_record):
+        if time.monotonic() > limit:
+            break
+        time.sleep(0.5)
+    return why
 
 
 def unhealthy(cluster: Cluster) -> str | None:
@@ -213,10 +225,12 @@ def _remove_run(cluster: Cluster) -> bool:
 def _write_kubeconfig(cluster: Cluster, started: Started, path: Path) -> None:
     """Copy the administrator's access to where the person wants it, and kubectl beside it."""
     path = path.absolute()
+    if path.exists() and not path.read_bytes().startswith(_MARK):
+        raise ClusterError(f"{path} has other contents: name another file with --kubeconfig")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.touch(mode=0o600)
-    unfinished.write_bytes(cluster.admin_kubeconfig.read_bytes())
+    unfinished.write_bytes(_MARK + cluster.admin_kubeconfig.read_bytes())
     unfinished.rename(path)
     script = path.parent / "kubectl"
     script.write_text(
@@ -236,9 +250,11 @@ def _remove_kubeconfig(cluster: Cluster, path: Path) -> None:
         return
     if not cluster.admin_kubeconfig.exists():
         warn(f"{path} is left: whose it is can't be told")
-    elif path.read_bytes() == cluster.admin_kubeconfig.read_bytes():
+    elif path.read_bytes() == _MARK + cluster.admin_kubeconfig.read_bytes():
         path.unlink()
         (path.parent / "kubectl").unlink(missing_ok=True)
+        if PROJECT / ".cluster" in path.parents and not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
 
 def _clean_environment() -> dict[str, str]:
