@@ -9,7 +9,7 @@ from elastic_spawner.gateway.settings import SettingsError
 
 
 def main() -> None:
-    """Run the gateway until SIGTERM; exit status 2 when its environment can't be used."""
+    """Run the gateway until SIGTERM; an environment that can't be used is told in one line."""
     try:
         ElasticGatewayApp.launch_instance()
     except SettingsError as error:

@@ -138,9 +138,12 @@ def status(activity: Activity, connections: int) -> dict[str, Any]:
 
 
 def worth_reporting(reported: Mapping[str, Any] | None, current: Mapping[str, Any]) -> bool:
-    """True if `current` says something that `reported`, the last status written, does not."""
+    """True if `current` says something that `reported`, the last status written, does not.
+
+    That a kernel whose activity was never written is starting goes without saying.
+    """
     if reported is None:
-        return True
+        return bool(current["executionState"] != STARTING)
     if any(reported[key] != current[key] for key in ("executionState", "idleSince", "connections")):
         return True
     before = datetime.fromisoformat(reported["lastActivity"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from typing import Any, ClassVar
 
@@ -52,6 +53,9 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         super(EnterpriseGatewayApp, self).start()
+        # Each kernel takes a dozen descriptors: all that this process may have.
+        _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         asyncio.run(self._serve())
 
     def init_configurables(self) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteMappingKernelManager
 from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
+from traitlets import default
+from zmq import MAX_SOCKETS
 
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
@@ -21,6 +23,9 @@ from hub_service.names import kernel_name
 
 # A kernel that ended for good stays listed as dead this long, so that its notebook can say why.
 _REMEMBER_ENDED = 3600.0
+# A kernel takes three sockets, and each client of it four: with ZeroMQ's default of 1023 the
+# gateway would be full at some 140 kernels.
+_MAX_SOCKETS = 65_535
 
 
 class ElasticMappingKernelManager(RemoteMappingKernelManager):
@@ -39,6 +44,12 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         """What the gateway's parts share."""
         runtime: Runtime = self.parent.runtime
         return runtime
+
+    @default("context")
+    def _context_default(self) -> Any:
+        context = super()._context_default()
+        context.set(MAX_SOCKETS, _MAX_SOCKETS)
+        return context
 
     def _kernel_manager_class_default(self) -> str:
         return "elastic_spawner.gateway.kernelmanager.ElasticKernelManager"

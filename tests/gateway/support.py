@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jupyter_server.base.zmqhandlers import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from tornado import httpserver, netutil, web
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
@@ -36,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 # The Python that kernels run in; the gateway's own has an ipykernel for its tests.
 KERNEL_PYTHON = os.environ.get("TEST_KERNEL_PYTHON", sys.executable)
 DEADLINE = 30.0
+V1 = "v1.kernel.websocket.jupyter.org"
 
 
 def user_model(name: str, scopes: list[str], **more: Any) -> dict[str, Any]:
@@ -275,10 +277,12 @@ class Client:
         return str((await self.request("GET", f"/api/kernels/{kernel_id}")).body["execution_state"])
 
     @asynccontextmanager
-    async def channels(self, kernel_id: str) -> AsyncIterator[Channels]:
+    async def channels(self, kernel_id: str, protocol: str = "") -> AsyncIterator[Channels]:
+        """A websocket, with the newer protocol (V1) or the older one."""
         url = f"ws{self.url.removeprefix('http')}/api/kernels/{kernel_id}/channels"
         request = HTTPRequest(f"{url}?session_id={uuid.uuid4().hex}", headers=self._headers)
-        connection = await websocket_connect(request)
+        connection = await websocket_connect(request, subprotocols=[protocol] * bool(protocol))
+        assert (connection.selected_subprotocol or "") == protocol
         try:
             yield Channels(connection)
         finally:
@@ -302,9 +306,13 @@ class Channels:
             "date": datetime.now(UTC).isoformat(),
         }
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
-        await self._connection.write_message(
-            json.dumps({**message, "channel": channel, "buffers": []})
-        )
+        if self._connection.selected_subprotocol == V1:
+            data = serialize_msg_to_ws_v1(message, channel, lambda part: json.dumps(part).encode())
+            await self._connection.write_message(data, binary=True)
+        else:
+            await self._connection.write_message(
+                json.dumps({**message, "channel": channel, "buffers": []})
+            )
         return message_id
 
     async def execute(self, code: str) -> str:
@@ -318,9 +326,9 @@ class Channels:
         seen = []
         async with asyncio.timeout(DEADLINE):
             while True:
-                text = await self._connection.read_message()
-                assert text is not None, f"closed after {seen}"
-                seen.append(json.loads(text))
+                data = await self._connection.read_message()
+                assert data is not None, f"closed after {seen}"
+                seen.append(_read_v1(data) if isinstance(data, bytes) else json.loads(data))
                 if predicate(seen[-1]):
                     return seen
 
@@ -348,6 +356,18 @@ class Channels:
         reply, text = await self.result(await self.execute(code))
         assert reply["status"] == "ok", reply
         return text
+
+
+def _read_v1(data: bytes) -> dict[str, Any]:
+    _, parts = deserialize_msg_from_ws_v1(data)
+    header, parent, metadata, content = (json.loads(part) for part in parts[:4])
+    return {
+        "header": header,
+        "msg_type": header["msg_type"],
+        "parent_header": parent,
+        "metadata": metadata,
+        "content": content,
+    }
 
 
 def says(state: str) -> Callable[[dict[str, Any]], bool]:

@@ -14,7 +14,7 @@ from hub_service import kinds
 from hub_service.kinds import JUPYTER_KERNELS, SECRETS
 from hub_service.kube import Reflector, key_of
 from tests.gateway.conftest import Gateway, a_gateway
-from tests.gateway.support import DEADLINE, says
+from tests.gateway.support import DEADLINE, V1, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,8 +22,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a_kernel_runs_cells_and_leaves_nothing(gateway: Gateway) -> None:
     alice = gateway.client("alice")
     kernel = await alice.start()
-    async with alice.channels(kernel) as channels:
-        assert await channels.run("print(1 + 1)") == "2\n"
+    for protocol in ("", V1):
+        async with alice.channels(kernel, protocol) as channels:
+            assert await channels.run("print(1 + 1)") == "2\n"
     resource = gateway.kernels.of(kernel)
     secret = await gateway.cluster.get(SECRETS, gateway.namespace, f"kernel-{kernel}")
     connection = json.loads(base64.b64decode(secret["data"][kinds.CONNECTION_KEY]))
@@ -132,7 +133,7 @@ async def test_what_comes_to_a_dead_kernels_address_is_not_heard(gateway: Gatewa
     alice, bob = gateway.client("alice"), gateway.client("bob")
     first = await alice.start()
     address = kinds.status_of(gateway.kernels.of(first))["podIP"]
-    async with alice.channels(first) as old:
+    async with alice.channels(first, V1) as old:  # messages pass unread: no signature is checked
         await old.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
         await old.until(says("dead"))
         gateway.kernels.addresses = chain([address], gateway.kernels.addresses)
