@@ -23,12 +23,14 @@ def command(*arguments: str | Path, hint: str = "", stdin: str | None = None) ->
 
     Raises ClusterError with the command's own words and the hint when it fails.
     """
-    done = subprocess.run(
-        [str(a) for a in arguments], input=stdin, capture_output=True, text=True, check=False
-    )
+    words = [str(a) for a in arguments]
+    try:
+        done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ClusterError(f"{words[0]} is missing: {error.strerror}. {hint}".strip()) from error
     if done.returncode:
-        words = (done.stderr or done.stdout).strip()
-        raise ClusterError(f"{_shown(arguments)} failed: {words}" + (f"\n{hint}" if hint else ""))
+        said = (done.stderr or done.stdout).strip()
+        raise ClusterError(f"{_shown(arguments)} failed: {said}" + (f"\n{hint}" if hint else ""))
     return done.stdout
 
 

@@ -69,7 +69,10 @@ def up(name: str, gpus: int, kubeconfig: Path) -> Cluster:
             if started:
                 say(f"cluster {name} is not well ({why}): starting it again")
             _remove_run(cluster)
-            started = Started(gpus, program_folder(), [])
+            built = program_folder()
+            # a copy of its own: the cache may be cleared while the cluster runs
+            started = Started(gpus, cluster.run / "programs", [])
+            shutil.copytree(built, started.programs)
             _start(cluster, started)
         _write_kubeconfig(cluster, started, kubeconfig)
     return cluster
