@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable
-from itertools import chain, repeat
 from typing import Any
 
 from jupyter_client.jsonutil import date_default
@@ -27,9 +27,11 @@ _HEADER, _PARENT = 0, 1  # parts of a message after its signature
 _TO_KERNEL = ("shell", "control", "stdin")
 
 # Until the subscription to iopub has got through to the kernel, what it publishes is lost to us.
-# The first request that is answered there shows that it has.
-_NUDGE_INTERVALS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
-_NUDGE_TIMEOUT = 60.0
+# The first request whose status is heard shows that it has. These are the seconds until the next
+# request; a minute in all. The control channel is asked alone at first: what stands in the shell's
+# queue is in the way of the first cell. Not every kernel answers there.
+_NUDGE_INTERVALS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, *[0.5] * 120)
+_NUDGES_OF_CONTROL_ALONE = 3
 
 
 class ChannelsHandler(ZMQChannelsHandler):
@@ -112,7 +114,7 @@ class ChannelsHandler(ZMQChannelsHandler):
             send(self.channels[channel], message)
 
     def nudge(self) -> Awaitable[None]:
-        """Wait until the kernel answers and iopub delivers; at once for a kernel that can't."""
+        """Wait until iopub delivers; not for a kernel that is busy or gone, which says nothing."""
         if not self.channels or self.manager.execution_state == "busy":
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
@@ -182,30 +184,19 @@ class ChannelsHandler(ZMQChannelsHandler):
     async def _nudge(self) -> None:
         shell, control = self.manager.connect_shell(), self.manager.connect_control()
         iopub = self.channels["iopub"]
-        answered, delivered = asyncio.Event(), asyncio.Event()
-        for stream in (shell, control):
-            stream.on_recv(lambda _: answered.set())
+        delivered = asyncio.Event()
         iopub.on_recv(lambda _: delivered.set())
-
-        async def both() -> None:
-            await answered.wait()
-            await delivered.wait()
-
         try:
-            async with asyncio.timeout(_NUDGE_TIMEOUT):
-                for interval in chain(_NUDGE_INTERVALS, repeat(_NUDGE_INTERVALS[-1])):
-                    if self.ws_connection is None or self.manager.ended or iopub.closed():
-                        return
+            for attempt, interval in enumerate(_NUDGE_INTERVALS):
+                if self.ws_connection is None or self.manager.ended or iopub.closed():
+                    return
+                self.session.send(control, "kernel_info_request")
+                if attempt >= _NUDGES_OF_CONTROL_ALONE:
                     self.session.send(shell, "kernel_info_request")
-                    self.session.send(control, "kernel_info_request")
-                    try:
-                        async with asyncio.timeout(interval):
-                            await both()
-                        return
-                    except TimeoutError:
-                        continue
-        except TimeoutError:
-            self.log.warning("kernel %s does not answer its new client", self.kernel_id)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(delivered.wait(), interval)
+                    return
+            self.log.warning("kernel %s publishes nothing to its new client", self.kernel_id)
         finally:
             shell.close()
             control.close()
