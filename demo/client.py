@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+_SPAWN_FORM = 'id="spawn_form"'
 _XSRF_FIELD = re.compile(r'name="_xsrf"\s+value="([^"]+)"')
 
 
@@ -83,12 +84,20 @@ class Person:
         if not any(name.startswith("jupyterhub-hub-login") for name in cookies):
             raise RequestFailedError(403, str(self.base / "hub/login"), "the hub did not log us in")
 
-    async def start_server(self, *, server: str = "", timeout: float = 180) -> list[str]:
-        """Start one's notebook server by the spawn page; returns the spawn log's lines."""
+    async def start_server(
+        self, *, server: str = "", profile: str = "", timeout: float = 180
+    ) -> list[str]:
+        """Start one's notebook server by the spawn page; returns the spawn log's lines.
+
+        profile: which of the page's profiles, where it has some; empty: the page's default.
+        """
         spawn = self.base / "hub/spawn" / self.name
         if server:
             spawn = spawn / server
-        await self._text("GET", spawn)
+        page = await self._text("GET", spawn)
+        if _SPAWN_FORM in page:
+            form = {"profile": profile} if profile else {}
+            await self._text("POST", spawn, data=form)
         path = f"servers/{server}" if server else "server"
         progress = self.base / "hub/api/users" / self.name / path / "progress"
         lines: list[str] = []

@@ -37,7 +37,7 @@ async def test_a_person_works_in_jupyterlab(house: House, installation: Installa
             await browser.close()
 
 
-async def _work(browser: Browser, house: House, installation: Installation, folder: Path) -> None:
+async def _work(browser: Browser, house: House, installation: Installation) -> None:
     person: Person = await house.enter("lovelace")
     await person.login()
     house.stack.push_async_callback(person.stop_server)
@@ -49,7 +49,7 @@ async def _work(browser: Browser, house: House, installation: Installation, fold
     await page.fill("#password_input", installation.password)
     await page.click("#login_submit")
     await page.wait_for_selector("text=Two GPUs, please")  # the options of the spawn page
-    await page.click("input[type=submit]")
+    await page.get_by_role("button", name="Start").click()
     await page.wait_for_url("**/user/lovelace/lab**")
     await person.sign_in_to_server()
     await person.save_file("digits.ipynb", NOTEBOOK.read_text())

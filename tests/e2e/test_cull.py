@@ -48,7 +48,7 @@ async def test_an_idle_kernel_is_culled_and_its_gpu_goes_to_who_waits(
             told += str(message["content"])
         assert "idle" in told, told
     assert await kernels_of(cluster, namespace, "ada") == []
-    assert await person.kernels() == []
+    assert {model["execution_state"] for model in await person.kernels()} <= {"dead"}
     await gpus_become(0, cluster, namespace)
 
 
