@@ -12,7 +12,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
@@ -73,11 +73,23 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 class Worker:
-    """All parts of the service, for one namespace."""
+    """All parts of the service, for one namespace.
 
-    def __init__(self, cluster: Cluster, config: Settings, token: str) -> None:
+    `token` is the service's own, which gateways know it by; `gateway_url` tells where a gateway
+    of a name and namespace is reached.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        config: Settings,
+        token: str,
+        *,
+        gateway_url: Callable[[str, str], str] = gateway.url,
+    ) -> None:
         self._cluster = cluster
         self._config = config
+        self._gateway_url = gateway_url
         namespace = config.namespace
         self.kernels = Reflector(
             cluster,
@@ -114,6 +126,7 @@ class Worker:
                 idle_timeout=self._config.culling.idle_timeout,
             ),
             seals=Seals(GatewayClient(token).seal, queue.add),
+            gateway_url=self._gateway_url,
         )
         controller = Controller("kernel", reconciler.reconcile, workers=16, queue=queue)
         controller.follow(self.kernels)

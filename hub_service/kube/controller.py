@@ -40,7 +40,7 @@ class Controller:
         workers: int = 8,
         queue: WorkQueue[Key] | None = None,
     ) -> None:
-        self.queue = queue or WorkQueue[Key]()
+        self.queue = WorkQueue[Key]() if queue is None else queue
         self._name = name
         self._reconcile = reconcile
         self._workers = workers

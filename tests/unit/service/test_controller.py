@@ -17,7 +17,9 @@ def controlling(cluster, thing):
     @asynccontextmanager
     async def run(reconcile, concerns=None, **options):
         reflector = Reflector(cluster, thing, "ns", backoff=Backoff(0.01, 0.1))
-        queue = WorkQueue(first_delay=0.01, most_delay=0.05)
+        queue = options.pop("queue", None)
+        if queue is None:
+            queue = WorkQueue(first_delay=0.01, most_delay=0.05)
         controller = Controller("thing", reconcile(reflector), queue=queue, **options)
         controller.follow(reflector, *([concerns] if concerns else []))
         tasks = [asyncio.create_task(reflector.run()), asyncio.create_task(controller.run())]
@@ -107,3 +109,18 @@ async def test_a_change_can_concern_other_keys(api_server, controlling, until):
         await until(lambda: seen == {"ns/first"})
         api_server.put("child", owner="second")
         await until(lambda: seen == {"ns/first", "ns/second"})
+
+
+async def test_others_may_put_keys_into_its_queue(api_server, controlling, until):
+    seen = []
+
+    def reconcile(_reflector):
+        async def run(key):
+            seen.append(str(key))
+
+        return run
+
+    queue = WorkQueue()
+    async with controlling(reconcile, queue=queue):
+        queue.add(Key("ns", "from outside"))
+        await until(lambda: seen == ["ns/from outside"])

@@ -1,0 +1,144 @@
+"""A namespace of its own on the cluster of KUBECONFIG for each test, and the service in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.install import Images, kubectl
+from hub_service import gateway, settings
+from hub_service.app import Worker
+from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
+from hub_service.kube import Cluster
+from tests.integration.support import Observed
+
+ROOT = Path(__file__).parent.parent.parent
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    return Images(os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", Images.tag))
+
+
+@pytest.fixture(scope="session")
+def definitions() -> None:
+    """The custom resource definitions are installed."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("no cluster: KUBECONFIG is not set (`make test` sets one up)")
+    kubectl("apply", "-f", str(ROOT / "crds"))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+
+
+@pytest.fixture
+async def cluster(definitions: None) -> AsyncIterator[Cluster]:
+    async with Cluster.from_environment() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def namespace(cluster: Cluster) -> AsyncIterator[str]:
+    name = f"service-{uuid.uuid4().hex[:8]}"
+    await cluster.create(NAMESPACES, None, {"metadata": {"name": name}})
+    try:
+        yield name
+    finally:
+        await cluster.delete(NAMESPACES, None, name)
+
+
+@pytest.fixture
+async def observed(cluster: Cluster, namespace: str) -> AsyncIterator[Observed]:
+    """Kernels and pods of the namespace, as they are."""
+    async with Observed.of(cluster, namespace) as observed:
+        yield observed
+
+
+@pytest.fixture
+def config(namespace: str) -> Callable[..., settings.Settings]:
+    """Settings for the test's namespace; keyword arguments are sections in camelCase."""
+
+    def build(**sections: Any) -> settings.Settings:
+        wanted = {
+            "namespace": namespace,
+            # Most tests need no gateway that runs.
+            "gateway": {"name": "shared", "image": "elastic/none:none", "imagePullPolicy": "Never"},
+            "hub": {"apiUrl": "http://127.0.0.1:9/hub/api"},
+            **sections,
+        }
+        return settings.parse(wanted)
+
+    return build
+
+
+@pytest.fixture
+def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Callable[..., Any]:
+    """Runs the service's worker in this process."""
+
+    @asynccontextmanager
+    async def run(
+        *, gateway_url: Callable[[str, str], str] = gateway.url, **sections: Any
+    ) -> AsyncIterator[Worker]:
+        worker = Worker(cluster, config(**sections), "service-token", gateway_url=gateway_url)
+        task = asyncio.create_task(worker.run())
+        try:
+            yield worker
+            assert not task.done(), "the worker ended"
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return run
+
+
+@pytest.fixture
+def start(cluster: Cluster, namespace: str, images: Images) -> Callable[..., Any]:
+    """Creates a JupyterKernel whose container sleeps."""
+
+    async def create(
+        owner: str | None = "alice",
+        *,
+        container: Object | None = None,
+        pod_spec: Object | None = None,
+        **spec: Any,
+    ) -> Object:
+        kernel_id = str(uuid.uuid4())
+        default = {
+            "name": "kernel",
+            "image": images.name("kernel"),
+            "imagePullPolicy": images.pull_policy,
+            "command": ["sleep", "3600"],
+        }
+        body = {
+            "apiVersion": JUPYTER_KERNELS.api_version,
+            "kind": JUPYTER_KERNELS.kind,
+            "metadata": {"name": f"kernel-{kernel_id}"},
+            "spec": {
+                **({} if owner is None else {"owner": owner}),
+                "kernelID": kernel_id,
+                "kernelSpecName": "python",
+                "template": {
+                    "spec": {"containers": [{**default, **(container or {})}], **(pod_spec or {})}
+                },
+                **spec,
+            },
+        }
+        return await cluster.create(JUPYTER_KERNELS, namespace, body)
+
+    return create
+
+
+@pytest.fixture
+def remove(cluster: Cluster, namespace: str) -> Callable[..., Any]:
+    """Deletes a kernel or a pod by name."""
+
+    async def delete(name: str, resource: Resource = JUPYTER_KERNELS) -> None:
+        await cluster.delete(resource, namespace, name)
+
+    return delete
