@@ -17,8 +17,8 @@ from jupyter_server.base.zmqhandlers import (
 from jupyter_server.services.kernels.handlers import ZMQChannelsHandler
 from tornado.websocket import WebSocketClosedError
 
-from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.jsonerrors import JSONErrors
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 
@@ -34,7 +34,7 @@ _NUDGE_INTERVALS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, *[0.5] * 120)
 _NUDGES_OF_CONTROL_ALONE = 3
 
 
-class ChannelsHandler(ZMQChannelsHandler):
+class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
     """One client of one kernel.
 
     Beyond what jupyter_server's does: it knows whose it is, counts what it passes on as activity,
@@ -52,18 +52,12 @@ class ChannelsHandler(ZMQChannelsHandler):
         self._held: list[str | bytes] = []
 
     async def prepare(self) -> None:
-        """Identify the caller and find the kernel among theirs."""
-        try:
-            self.caller = await self.settings["runtime"].authenticator.authenticate(
-                self.request.headers.get("Authorization")
-            )
-            kernels: ElasticMappingKernelManager = self.settings["kernel_manager"]
-            self.manager = kernels.owned(self.path_kwargs["kernel_id"], self.caller)
-        except KernelError as error:
-            self.set_status(error.status)
-            self.set_header("Content-Type", "application/json")
-            self.finish(json.dumps({"message": error.message, "reason": error.reason}))
-            return
+        """Identify the caller and find the kernel among theirs; KernelError as for requests."""
+        self.caller = await self.settings["runtime"].authenticator.authenticate(
+            self.request.headers.get("Authorization")
+        )
+        kernels: ElasticMappingKernelManager = self.settings["kernel_manager"]
+        self.manager = kernels.owned(self.path_kwargs["kernel_id"], self.caller)
         prepared = super().prepare()
         if prepared is not None:
             await prepared

@@ -8,7 +8,6 @@ Sessions are not served at all; notebook servers keep them themselves.
 from __future__ import annotations
 
 import json
-from http.client import responses
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,6 +17,7 @@ from elastic_spawner.gateway.channels import ChannelsHandler
 from elastic_spawner.gateway.environment import filter_environment, start_timeout
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.jsonerrors import JSONErrors
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 from elastic_spawner.gateway.proxy import KernelStart
@@ -27,42 +27,14 @@ from hub_service import timestamps
 _MAX_LISTED = 20
 
 
-class JSONHandler(web.RequestHandler):
-    """Answers in JSON, errors included: {"message": a sentence, "reason": a constant word}."""
+class JSONHandler(JSONErrors, web.RequestHandler):
+    """Answers in JSON."""
 
     @property
     def runtime(self) -> Runtime:
         """What the gateway's parts share."""
         runtime: Runtime = self.settings["runtime"]
         return runtime
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Both fields of the body reach JupyterLab's dialog; the HTTP reason phrase does not."""
-        error = kwargs.get("exc_info", (None, None))[1]
-        message = f"{responses.get(status_code, 'Error')}."
-        reason = "".join(message.title().split()).rstrip(".")
-        if isinstance(error, KernelError):
-            status_code, message, reason = error.status, error.message, error.reason
-        elif isinstance(error, web.HTTPError) and error.log_message:
-            message = error.log_message % error.args if error.args else error.log_message
-        elif status_code >= 500:
-            message = "The gateway failed at this; its log says why."
-        self.set_status(status_code)
-        self.finish({"message": message, "reason": reason})
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Errors that tell the caller what is wrong need no traceback."""
-        if isinstance(value, KernelError):
-            self.settings["log"].info(
-                "%s %s: %d %s: %s",
-                self.request.method,
-                self.request.path,
-                value.status,
-                value.reason,
-                value.message,
-            )
-        else:
-            super().log_exception(typ, value, tb)
 
 
 class AuthenticatedHandler(JSONHandler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from tornado.httpclient import HTTPClientError
@@ -36,6 +37,8 @@ async def test_another_users_kernel_is_as_if_it_were_not_there(gateway: Gateway)
         async with mallory.channels(kernel):
             pass
     assert refusal.value.code == 404
+    assert refusal.value.response is not None
+    assert json.loads(refusal.value.response.body)["reason"] == "NoSuchKernel"
 
     async with alice.channels(kernel) as channels:
         assert await channels.run("print('undisturbed')") == "undisturbed\n"
