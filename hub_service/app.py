@@ -228,7 +228,9 @@ async def run(config: Settings, environment: Mapping[str, str]) -> None:
             prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
             kernels=worker.kernels,
             is_ready=worker.is_ready,
-            hub_auth=HubOAuth.instance(),
+            hub_auth=HubOAuth.instance(
+                access_scopes={f"access:services!service={config.service.name}"}
+            ),
         )
         server = HTTPServer(pages, xheaders=True)
         server.listen(config.service.port)

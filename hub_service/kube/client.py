@@ -104,6 +104,9 @@ class Cluster:
         finally:
             if refresh is not None:
                 refresh.cancel()
+            # Connections whose making was cancelled end by themselves a moment later; the loop
+            # should not be closed over them.
+            await asyncio.sleep(0.05)
 
     async def get(self, resource: ResourceType, namespace: str | None, name: str) -> Object:
         """One object. ApiError 404 where there is none."""

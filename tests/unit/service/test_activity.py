@@ -1,0 +1,103 @@
+"""Asking a gateway, over real HTTP."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+
+from hub_service.activity import Active, GatewayClient, Sealed, Unknown
+
+MOMENT = datetime(2030, 1, 1, 0, 0, 0, 500, tzinfo=UTC)
+CASES = {
+    "sealed": (200, {"sealed": True}, Sealed()),
+    "busy": (
+        409,
+        {
+            "sealed": False,
+            "execution_state": "busy",
+            "last_activity": "2030-01-01T00:00:00.000500Z",
+        },
+        Active(MOMENT, "busy"),
+    ),
+    "no time given": (409, {"sealed": False, "execution_state": "idle"}, Active(None, "idle")),
+    "unknown kernel": (404, {}, Unknown("answers 404")),
+    "redirected": (302, {}, Unknown("answers 302")),
+    "not said": (200, {}, Unknown("can't be read")),
+    "contradiction": (200, {"sealed": False}, Unknown("can't be read")),
+    "bad time": (409, {"sealed": False, "last_activity": "soon"}, Unknown("can't be read")),
+    "a list": (409, [], Unknown("can't be read")),
+}
+
+
+@asynccontextmanager
+async def a_gateway(handler):
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(application, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), CASES.values(), ids=CASES.keys())
+async def test_answers(status, body, expected):
+    asked = []
+
+    async def handler(request):
+        asked.append((request.method, request.path, await request.json(), dict(request.headers)))
+        headers = {"Location": "/elsewhere"} if status == 302 else {}
+        return web.json_response(body, status=status, headers=headers)
+
+    async with a_gateway(handler) as url:
+        answer = await GatewayClient("the-token").seal(url, "id-1", MOMENT)
+    if isinstance(expected, Unknown):
+        assert isinstance(answer, Unknown)
+        assert expected.why in answer.why
+    else:
+        assert answer == expected
+    ((method, path, sent, headers),) = asked
+    assert (method, path) == ("POST", "/api/kernels/id-1/cull")
+    assert sent == {"idle_before": "2030-01-01T00:00:00.000500Z"}
+    assert headers["Authorization"] == "token the-token"
+
+
+async def test_a_body_that_is_no_json():
+    async def handler(_request):
+        return web.Response(body=b"\xff<html>")
+
+    async with a_gateway(handler) as url:
+        assert isinstance(await GatewayClient("t").seal(url, "id-1", MOMENT), Unknown)
+
+
+async def test_no_answer_in_time():
+    async def handler(_request):
+        await asyncio.Event().wait()
+
+    async with a_gateway(handler) as url:
+        answer = await GatewayClient("t", request_timeout=0.1).seal(url, "id-1", MOMENT)
+    assert isinstance(answer, Unknown)
+    assert "does not answer" in answer.why
+
+
+async def test_nobody_there():
+    answer = await GatewayClient("the-token").seal("http://127.0.0.1:9", "id-1", MOMENT)
+    assert isinstance(answer, Unknown)
+    assert "the-token" not in answer.why
+
+
+async def test_no_such_host():
+    answer = await GatewayClient("t").seal("http://no-such-host.invalid", "id-1", MOMENT)
+    assert isinstance(answer, Unknown)
+
+
+async def test_a_connection_that_breaks():
+    async def handler(request):
+        request.transport.abort()
+
+    async with a_gateway(handler) as url:
+        assert isinstance(await GatewayClient("t").seal(url, "id-1", MOMENT), Unknown)

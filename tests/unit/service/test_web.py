@@ -1,0 +1,221 @@
+"""The service's pages, with a hub in miniature that knows tokens."""
+
+import json
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from aiohttp import web as aiohttp_web
+from jupyterhub.services.auth import HubOAuth
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from hub_service import web
+from hub_service.kube.store import Store
+
+PREFIX = "/services/elastic/"
+ACCESS = "access:services!service=elastic"
+USERS = {
+    "alice-token": {"name": "alice", "kind": "user", "admin": False, "scopes": [ACCESS]},
+    "boss-token": {"name": "boss", "kind": "user", "admin": True, "scopes": ["access:services"]},
+    "other-token": {
+        "name": "alice",
+        "kind": "user",
+        "admin": True,
+        "scopes": ["access:services!service=other", "access:servers!user=alice"],
+    },
+    "service-token": {"name": "alice", "kind": "service", "admin": False, "scopes": [ACCESS]},
+}
+
+
+def a_kernel(name, owner, created, **status):
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "users",
+            "uid": name,
+            "resourceVersion": "1",
+            "creationTimestamp": created,
+        },
+        "spec": {"owner": owner, "kernelID": f"id-{name}", "kernelSpecName": "<gpu>"},
+        "status": status,
+    }
+
+
+RUNNING = {
+    "phase": "Running",
+    "gpus": 1,
+    "nodeName": "n1",
+    "podName": "kernel-b",
+    "activity": {
+        "executionState": "idle",
+        "lastActivity": "2030-01-01T00:01:00Z",
+        "idleSince": "2030-01-01T00:01:00Z",
+    },
+    "conditions": [
+        {"type": "Admitted", "status": "True", "message": "Kernel 1 of 2."},
+        {"type": "Running", "status": "True", "message": "The kernel's pod runs."},
+    ],
+}
+
+
+class Kernels:
+    """What the pages need of a reflector."""
+
+    def __init__(self, *items):
+        self.store = Store()
+        self.store.replace(items, "1")
+
+
+@asynccontextmanager
+async def a_hub():
+    asked = []
+
+    async def user(request):
+        token = request.headers["Authorization"].removeprefix("token ")
+        asked.append(token)
+        if token not in USERS:
+            return aiohttp_web.json_response({"message": "no"}, status=403)
+        return aiohttp_web.json_response({**USERS[token], "groups": [], "session_id": None})
+
+    application = aiohttp_web.Application()
+    application.router.add_get("/hub/api/user", user)
+    runner = aiohttp_web.AppRunner(application)
+    await runner.setup()
+    await aiohttp_web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hub/api", asked
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def pages():
+    async with a_hub() as (api_url, asked):
+        auth = HubOAuth(
+            api_url=api_url,
+            api_token="own-token",
+            base_url=PREFIX,
+            hub_host="",
+            hub_prefix="/hub/",
+            oauth_client_id="service-elastic",
+            access_scopes={ACCESS},
+        )
+        kernels = Kernels(
+            a_kernel("kernel-b", "alice", "2030-01-01T00:00:01Z", **RUNNING),
+            a_kernel("kernel-a", "alice", "2030-01-01T00:00:02Z"),
+            a_kernel("kernel-c", "bob", "2030-01-01T00:00:03Z", phase="Failed"),
+        )
+        state = {"ready": True}
+        application = web.application(
+            prefix=PREFIX, kernels=kernels, is_ready=lambda: state["ready"], hub_auth=auth
+        )
+        socket, port = bind_unused_port()
+        server = HTTPServer(application)
+        server.add_socket(socket)
+
+        async def get(path, token=None):
+            headers = {"Authorization": f"token {token}"} if token else {}
+            request = HTTPRequest(
+                f"http://127.0.0.1:{port}{path}", headers=headers, follow_redirects=False
+            )
+            return await AsyncHTTPClient().fetch(request, raise_error=False)
+
+        get.state, get.asked = state, asked
+        yield get
+        server.stop()
+        await server.close_all_connections()
+
+
+async def test_health_needs_no_login(pages):
+    answer = await pages(PREFIX + "health")
+    assert (answer.code, json.loads(answer.body)) == (200, {"ready": True})
+    pages.state["ready"] = False
+    answer = await pages(PREFIX + "health")
+    assert (answer.code, json.loads(answer.body)) == (503, {"ready": False})
+    assert pages.asked == []
+
+
+async def test_ones_own_kernels_oldest_first(pages):
+    answer = await pages(PREFIX + "api/kernels", "alice-token")
+    assert answer.code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    first, second = json.loads(answer.body)
+    assert first == {
+        "id": "id-kernel-b",
+        "name": "kernel-b",
+        "namespace": "users",
+        "owner": "alice",
+        "server": None,
+        "spec": "<gpu>",
+        "gateway": None,
+        "phase": "Running",
+        "message": "The kernel's pod runs.",
+        "gpus": 1,
+        "node": "n1",
+        "pod": "kernel-b",
+        "state": "idle",
+        "last_activity": "2030-01-01T00:01:00Z",
+        "idle_since": "2030-01-01T00:01:00Z",
+        "created": "2030-01-01T00:00:01Z",
+    }
+    assert (second["name"], second["phase"]) == ("kernel-a", "Pending")
+
+
+async def test_an_admin_sees_all(pages):
+    answer = await pages(PREFIX + "api/kernels", "boss-token")
+    assert [model["owner"] for model in json.loads(answer.body)] == ["alice", "alice", "bob"]
+
+
+async def test_a_service_is_not_the_user_of_its_name(pages):
+    answer = await pages(PREFIX + "api/kernels", "service-token")
+    assert (answer.code, json.loads(answer.body)) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        (None, "Log in to the hub"),
+        ("unknown-token", "Log in to the hub"),
+        ("other-token", "alice has no access to this service."),
+    ],
+)
+async def test_others_are_refused_in_json(pages, token, words):
+    answer = await pages(PREFIX + "api/kernels", token)
+    assert answer.code == 403
+    body = json.loads(answer.body)
+    assert body["status"] == 403
+    assert words in body["message"]
+
+
+async def test_the_page_asks_to_log_in(pages):
+    answer = await pages(PREFIX)
+    assert answer.code == 302
+    target = urlsplit(answer.headers["Location"])
+    assert target.path == "/hub/api/oauth2/authorize"
+    assert parse_qs(target.query)["client_id"] == ["service-elastic"]
+
+
+async def test_the_page_lists_kernels_and_escapes_what_people_wrote(pages):
+    answer = await pages(PREFIX, "alice-token")
+    assert answer.code == 200
+    text = answer.body.decode()
+    assert "Your kernels" in text
+    assert "kernel-a" in text
+    assert "&lt;gpu&gt;" in text
+    assert "<gpu>" not in text
+    assert "kernel-c" not in text
+    assert "All kernels" in (await pages(PREFIX, "boss-token")).body.decode()
+
+
+async def test_the_login_needs_its_state(pages):
+    answer = await pages(PREFIX + "oauth_callback?code=stolen&state=made-up")
+    assert answer.code in (400, 403)
+
+
+@pytest.mark.parametrize("path", ["/", PREFIX + "api", PREFIX + "nothing"])
+async def test_other_pages_are_not_there(pages, path):
+    answer = await pages(path)
+    assert answer.code == 404
+    assert json.loads(answer.body) == {"status": 404, "message": "There is no such page."}
