@@ -7,6 +7,7 @@ tokens with access to this service pass. All is read from the reflector's copy.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable
 from html import escape
@@ -23,6 +24,8 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from hub_service.kinds import Object, condition, name_of, namespace_of, spec_of, status_of
 from hub_service.kube import Reflector
+
+log = logging.getLogger(__name__)
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -66,10 +69,18 @@ def application(
         ],
         default_handler_class=_NotFound,
         cookie_secret=os.urandom(32),
+        log_function=_log_request,
         kernels=kernels,
         is_ready=is_ready,
         hub_auth=hub_auth,
     )
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """One line a request, without its query: a login's code and people's tokens can be in that."""
+    request, status = handler.request, handler.get_status()
+    level = logging.DEBUG if status < 400 else logging.WARNING
+    log.log(level, "%d %s %s", status, request.method, request.path)
 
 
 def kernel_model(kernel: Object) -> Object:
@@ -105,7 +116,16 @@ def _message(kernel: Object) -> str | None:
     return None
 
 
-class _Json(RequestHandler):
+class _Handler(RequestHandler):
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Without the request's query, as in `_log_request`."""
+        if not isinstance(value, HTTPError):
+            log.error(
+                "%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb)
+            )
+
+
+class _Json(_Handler):
     """Answers, errors included, are JSON."""
 
     def set_default_headers(self) -> None:
@@ -131,7 +151,7 @@ class _Health(_Json):
         self.finish(json.dumps({"ready": ready}))
 
 
-class _Identified(HubOAuthenticated, RequestHandler):
+class _Identified(HubOAuthenticated, _Handler):
     """Knows who is calling before its method runs; `current_user` is the hub's user model."""
 
     def initialize(self) -> None:

@@ -1,6 +1,7 @@
 """The service's pages, with a hub in miniature that knows tokens."""
 
 import json
+import logging
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
@@ -212,6 +213,15 @@ async def test_the_page_lists_kernels_and_escapes_what_people_wrote(pages):
 async def test_the_login_needs_its_state(pages):
     answer = await pages(PREFIX + "oauth_callback?code=stolen&state=made-up")
     assert answer.code in (400, 403)
+
+
+async def test_no_secret_of_an_address_is_logged(pages, caplog):
+    caplog.set_level(logging.DEBUG, logger="hub_service")
+    await pages(PREFIX + "api/kernels?token=alice-token")
+    await pages(PREFIX + "oauth_callback?code=secret-code")
+    lines = [record.getMessage() for record in caplog.records if "GET" in record.getMessage()]
+    assert len(lines) == 2
+    assert not [line for line in lines if "alice-token" in line or "secret-code" in line]
 
 
 @pytest.mark.parametrize("path", ["/", PREFIX + "api", PREFIX + "nothing"])
