@@ -61,3 +61,36 @@ lock: ## Pin the newest versions that requirements/*.in allow (needs uv)
 		&& $(PYTHON) -c 'import json, pathlib as p; f = p.Path("package-lock.json"); \
 lock = json.loads(f.read_text()); [e.pop("funding", None) for e in lock["packages"].values()]; \
 f.write_text(json.dumps(lock, indent=2) + "\n")'
+
+# --- the demo ----------------------------------------------------------------------------------
+
+ON_CLUSTER = KUBECONFIG=$(KUBECONFIG_FILE) KUBECTL=$(CURDIR)/.cluster/kubectl REGISTRY=$(REGISTRY) TAG=$(TAG)
+
+.PHONY: demo
+demo: .venv/.installed cluster images ## A hub with elastic kernels on that cluster, and a tour of it
+	@$(ON_CLUSTER) .venv/bin/python -m demo tour --registry $(REGISTRY) --tag $(TAG)
+
+.PHONY: demo-down
+demo-down: ## End the demo, its cluster, and all that was in it
+	@$(LOCALCLUSTER) down --purge
+
+.PHONY: bench
+bench: .venv/.installed cluster images ## Starts and culls against a bare pod's (needs a quiet machine)
+	@$(ON_CLUSTER) .venv/bin/python -m benchmarks
+
+# --- checks ------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: .venv/.installed ## ruff, mypy, import directions
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+.PHONY: test-unit
+test-unit: venv ## Tests that need no cluster, under a minute
+	@.venv/bin/python -m tests.run --no-cluster unit gateway
+
+.PHONY: test
+test: lint venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration")
+	@.venv/bin/python -m tests.run $(SUITES)

@@ -11,14 +11,16 @@ import contextlib
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 from yarl import URL
 
 _SPAWN_FORM = 'id="spawn_form"'
+_COOKIE_PATH = re.compile(r";\s*path=[^;]*", re.IGNORECASE)
 _XSRF_FIELD = re.compile(r'name="_xsrf"\s+value="([^"]+)"')
 
 
@@ -50,6 +52,15 @@ class Execution:
     messages: list[dict[str, Any]] = field(default_factory=list)
 
 
+class _CookieJar(aiohttp.CookieJar):
+    """aiohttp compares a cookie's path, as it came, with URLs' decoded ones; browsers don't."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Take in a response's cookies."""
+        decoded = [_COOKIE_PATH.sub(lambda path: unquote(path[0]), header) for header in headers]
+        super().update_cookies_from_headers(decoded, response_url)
+
+
 class Person:
     """One user with a browser's cookies. Use as an async context manager."""
 
@@ -61,7 +72,7 @@ class Person:
 
     async def __aenter__(self) -> Person:
         # Addresses without a name have no cookies by default, and the hub's are used as they are.
-        jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
+        jar = _CookieJar(unsafe=True, quote_cookie=False)
         self._session = aiohttp.ClientSession(
             cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
         )
@@ -142,7 +153,8 @@ class Person:
         return model
 
     async def service(self, path: str) -> Any:
-        """JSON of a page of the hub's elastic service."""
+        """JSON of a page of the hub's elastic service, where the hub signs us in first."""
+        await self._text("GET", self.base / "services/elastic/")
         return await self._json("GET", self.base / "services/elastic" / path)
 
     # -- the notebook server
@@ -176,6 +188,12 @@ class Person:
         url = self._server(server) / "api/kernels"
         model = await self._json("POST", url, json={"name": spec, **body})
         return str(model["id"])
+
+    async def open_notebook(self, path: str, spec: str) -> str:
+        """Open a notebook on a kernel, as JupyterLab does; returns the kernel's id."""
+        body = {"path": path, "name": path, "type": "notebook", "kernel": {"name": spec}}
+        model = await self._json("POST", self._server() / "api/sessions", json=body)
+        return str(model["kernel"]["id"])
 
     async def interrupt(self, kernel: str) -> None:
         """Interrupt a kernel, as by JupyterLab's stop button."""

@@ -1,19 +1,32 @@
 """Runs the test suites one after the other and sums them up: `python -m tests.run [SUITE ...]`.
 
-Each suite is a pytest run of its own, in the environment that its code runs in.
+Each suite is a pytest run of its own, in the environment that its code runs in. Suites that need a
+cluster get one of their own (not the demo's), which ends with them, whatever happened.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+
+from localcluster import host
+from localcluster.layout import ClusterError
 
 ROOT = Path(__file__).parent.parent
 MAIN, GATEWAY = ".venv/bin/python", ".venv-gateway/bin/python"
+CLUSTER = "tests"
+ACCESS = ROOT / ".cluster" / CLUSTER
 
 
 @dataclass(frozen=True)
@@ -23,17 +36,17 @@ class Suite:
     name: str
     folder: str
     python: str = MAIN
-    options: tuple[str, ...] = ()
+    cluster: bool = False
 
 
 SUITES = {
     suite.name: suite
     for suite in (
         Suite("unit", "tests/unit"),
-        Suite("gateway", "tests/gateway", GATEWAY),
-        Suite("integration", "tests/integration"),
-        Suite("end-to-end", "tests/e2e"),
-        Suite("local-cluster", "tests/localcluster"),
+        Suite("gateway", "tests/gateway", GATEWAY, cluster=True),
+        Suite("integration", "tests/integration", cluster=True),
+        Suite("end-to-end", "tests/e2e", cluster=True),
+        Suite("local-cluster", "tests/localcluster"),  # starts its own
     )
 }
 
@@ -48,11 +61,24 @@ class Counts:
     seconds: float = 0.0
 
 
-def run(suite: Suite, report: Path) -> Counts:
+@contextlib.contextmanager
+def cluster() -> Iterator[dict[str, str]]:
+    """A cluster with the project's images; yields the environment that leads to it."""
+    if shutil.which("chromium") is None and "CHROMIUM" not in os.environ:
+        host.install({"chromium"})
+    _localcluster("up", "--name", CLUSTER, "--kubeconfig", str(ACCESS / "kubeconfig"))
+    try:
+        _localcluster("images", "--name", CLUSTER)
+        yield {"KUBECONFIG": str(ACCESS / "kubeconfig"), "KUBECTL": str(ACCESS / "kubectl")}
+    finally:
+        _localcluster("down", "--name", CLUSTER, "--purge")
+
+
+def run(suite: Suite, report: Path, environment: dict[str, str]) -> Counts:
     """Run one suite; a suite that ran nothing counts as failed."""
     print(f"\n=== {suite.name}: {suite.folder}", flush=True)
-    command = [suite.python, "-m", "pytest", suite.folder, f"--junitxml={report}", *suite.options]
-    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    command = [suite.python, "-m", "pytest", suite.folder, f"--junitxml={report}"]
+    status = subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode
     counts = Counts()
     if report.exists():
         for element in ElementTree.parse(report).getroot().iter("testsuite"):
@@ -67,15 +93,34 @@ def run(suite: Suite, report: Path) -> Counts:
     return counts
 
 
-def main(names: list[str]) -> int:
-    unknown = [name for name in names if name not in SUITES]
-    if unknown:
-        print(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
-        return 2
+def main() -> int:
+    """Run the suites named on the command line, or all; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.run", description=__doc__)
+    parser.add_argument("suites", nargs="*", help=f"of {', '.join(SUITES)}; all if none is named")
+    parser.add_argument("--no-cluster", action="store_true", help="skip what needs a cluster")
+    options = parser.parse_args()
+    if unknown := set(options.suites) - set(SUITES):
+        parser.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    signal.signal(signal.SIGTERM, _end)
+    suites = [SUITES[name] for name in options.suites or SUITES]
+    plain = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
     results: dict[str, Counts] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in names or list(SUITES):
-            results[name] = run(SUITES[name], Path(folder, f"{name}.xml"))
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        access: dict[str, str] = {}
+        for suite in suites:
+            if suite.cluster and not options.no_cluster and not access:
+                try:
+                    access = stack.enter_context(cluster())
+                except (ClusterError, subprocess.CalledProcessError) as error:
+                    print(f"error: no cluster for the tests: {error}", file=sys.stderr)
+                    return 1
+            environment = plain | (access if suite.cluster else {})
+            results[suite.name] = run(suite, folder / f"{suite.name}.xml", environment)
+    return _sum_up(results)
+
+
+def _sum_up(results: dict[str, Counts]) -> int:
     print("\nsuite            passed  failed  skipped  seconds")
     for name, c in results.items():
         print(f"{name:<15} {c.passed:>7} {c.failed:>7} {c.skipped:>8} {c.seconds:>8.1f}")
@@ -86,5 +131,13 @@ def main(names: list[str]) -> int:
     return 1 if failed or not passed else 0
 
 
+def _localcluster(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "localcluster", *arguments], cwd=ROOT, check=True)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -50,6 +50,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         super().initialize()
         self._holding = False  # while the kernel's pod is being replaced
         self._held: list[str | bytes] = []
+        self._opened = False
 
     async def prepare(self) -> None:
         """Identify the caller and find the kernel among theirs; KernelError as for requests."""
@@ -68,12 +69,29 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     def open(self, kernel_id: str) -> Any:
         """Connect to the kernel; what a client sends waits until that has succeeded."""
+        if self._open_sessions.get(self.session_key) is not self:
+            self.close()  # replaced while it was on its way
+            return None
+        self._opened = True
         self.manager.clients.add(self)
         self._holding = not self.manager.reachable and not self.manager.ended
         opened = super().open(kernel_id)
         if self.manager.ended:
             self._send_status_message("dead")
         return opened
+
+    async def _register_session(self) -> None:
+        """Take over from an earlier connection of the same client, one that it lost.
+
+        jupyter_server waits until that one has closed. One that is itself still being opened never
+        does, and a notebook server that reconnects in a hurry would wait with it, for ever.
+        """
+        self.session_key = f"{self.kernel_id}:{self.session.session}"
+        earlier = self._open_sessions.get(self.session_key)
+        self._open_sessions[self.session_key] = self
+        if earlier is not None:
+            self.log.info("kernel %s: its client has connected again", self.kernel_id)
+            earlier.close()
 
     def create_stream(self) -> None:
         """Connect to the kernel's channels, if it has a pod to connect to."""
@@ -82,6 +100,10 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     def on_close(self) -> None:
         """The client has gone."""
+        if not self._opened:
+            if self._open_sessions.get(self.session_key) is self:
+                del self._open_sessions[self.session_key]
+            return
         self.manager.clients.discard(self)
         super().on_close()
 

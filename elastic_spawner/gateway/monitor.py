@@ -61,7 +61,7 @@ class KernelMonitor:
         """Disconnect; the activity stays as it was."""
         for stream in self._streams:
             if not stream.closed():
-                stream.on_recv(None)  # type: ignore[call-overload]  # None is how it is said
+                stream.on_recv(None)
                 stream.close()
         self._streams = []
 

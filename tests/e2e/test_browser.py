@@ -66,7 +66,7 @@ async def _work(browser: Browser, house: House, installation: Installation) -> N
 
 
 async def _run_all(page: Page) -> None:
-    await page.wait_for_selector(".jp-NotebookPanel .jp-Notebook .jp-Cell")
-    await page.wait_for_selector(".jp-NotebookPanel-toolbar [data-status=idle]")
+    # JupyterLab leaves out, without a word, cells that are run before the kernel is there.
+    await page.wait_for_selector("text=Python 3 (1 GPU) | Idle")
     await page.click("text=Run >> nth=0")
     await page.click("text=Run All Cells")

@@ -18,7 +18,7 @@ async def test_a_start_over_the_quota_is_refused_and_says_why(
     held = [await ada.start_kernel("python"), await ada.start_kernel("python")]
 
     with pytest.raises(RequestFailedError) as refusal:
-        await ada.start_kernel("python")
+        await ada.open_notebook("third.ipynb", "python")
 
     print(refusal.value.status, refusal.value.message)
     assert "2 kernels" in refusal.value.message

@@ -42,7 +42,7 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
         words = open(f"/proc/{pid}/cmdline").read().split("\\0")
     except OSError:
         continue
-    if "hub_service" in words and "worker" in words:
+    if "hub_service.app" in words:
         os.kill(int(pid), getattr(signal, sys.argv[1]))
         print(pid)
 """
@@ -58,7 +58,7 @@ async def signal_worker(name: str) -> str:
 @contextlib.asynccontextmanager
 async def failing_pod_requests(cluster: Cluster) -> AsyncIterator[None]:
     """In the block, the API server answers 500 to who creates a kernel's pod."""
-    nobody_listens = "https://198.19.255.2:9/"
+    nobody_listens = "https://127.0.0.1:9/"
     webhook = {
         "name": "unreachable.example.org",
         "admissionReviewVersions": ["v1"],

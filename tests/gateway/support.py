@@ -277,10 +277,13 @@ class Client:
         return str((await self.request("GET", f"/api/kernels/{kernel_id}")).body["execution_state"])
 
     @asynccontextmanager
-    async def channels(self, kernel_id: str, protocol: str = "") -> AsyncIterator[Channels]:
+    async def channels(
+        self, kernel_id: str, protocol: str = "", session: str = ""
+    ) -> AsyncIterator[Channels]:
         """A websocket, with the newer protocol (V1) or the older one."""
         url = f"ws{self.url.removeprefix('http')}/api/kernels/{kernel_id}/channels"
-        request = HTTPRequest(f"{url}?session_id={uuid.uuid4().hex}", headers=self._headers)
+        session = session or uuid.uuid4().hex
+        request = HTTPRequest(f"{url}?session_id={session}", headers=self._headers)
         connection = await websocket_connect(request, subprotocols=[protocol] * bool(protocol))
         assert (connection.selected_subprotocol or "") == protocol
         try:

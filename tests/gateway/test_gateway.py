@@ -103,6 +103,24 @@ async def test_a_restart_brings_a_new_pod_to_the_same_websocket(gateway: Gateway
     await alice.request("DELETE", f"/api/kernels/{kernel}")
 
 
+async def test_a_client_that_connects_twice_at_once_is_served_on_one_of_them(
+    gateway: Gateway,
+) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+
+    async def run() -> str:
+        async with alice.channels(kernel, session="one") as channels:
+            return await channels.run("print('served')")
+
+    results = await asyncio.gather(*(run() for _ in range(3)), return_exceptions=True)
+
+    assert "served\n" in results, results
+    async with alice.channels(kernel, session="one") as channels:
+        assert await channels.run("print('and again')") == "and again\n"
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
 async def test_a_killed_kernel_says_why_in_its_cell_and_is_restarted_by_its_user(
     gateway: Gateway,
 ) -> None:
