@@ -91,8 +91,9 @@ async def run_notebook(
 
 def main(source: str, result: str, kernel_name: str) -> None:
     notebook = nbformat.read(source, as_version=4)
-    manager = KernelManager(kernel_name=kernel_name)
-    client = NotebookClient(notebook, km=manager, kernel_name=kernel_name, timeout=120)
+    client = NotebookClient(
+        notebook, kernel_manager_class=KernelManager, kernel_name=kernel_name, timeout=120
+    )
     nbformat.write(client.execute(), result)
 
 

@@ -50,7 +50,7 @@ async def test_the_service_lists_ones_own_kernels_and_an_admin_all(
     own = await ada.service("api/kernels")
     every = await admin.service("api/kernels")
 
-    assert [k["kernelID"] for k in own] == [first]
-    assert {k["kernelID"]: k["owner"] for k in every} == {first: "ada", second: "grace"}
+    assert [k["id"] for k in own] == [first]
+    assert {k["id"]: k["owner"] for k in every} == {first: "ada", second: "grace"}
     assert own[0]["gpus"] == 1
-    assert (await ada.service("health"))["status"] == "ok"
+    assert (await ada.service("health"))["ready"] is True
