@@ -40,8 +40,8 @@ async def bench(installation: Installation, images: Images, pairs: int, rounds: 
 def main() -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=15, help="starts of each kind")
-    parser.add_argument("--rounds", type=int, default=7, help="culls")
+    parser.add_argument("--pairs", type=int, default=20, help="starts of each kind")
+    parser.add_argument("--rounds", type=int, default=10, help="culls")
     options = parser.parse_args()
     images = Images(os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", Images.tag))
     asyncio.run(bench(install(images), images, options.pairs, options.rounds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 
-from benchmarks.bare_pod import BarePod
+from benchmarks.bare_pod import BarePod, out_of_step
 from demo.client import Person
 from demo.install import Images
 from demo.observe import (
@@ -14,7 +14,7 @@ from demo.observe import (
     gpus_of_the_cluster,
     is_scheduled,
     is_unschedulable,
-    let_idle,
+    until_culled,
     watching,
 )
 from hub_service.kinds import JUPYTER_KERNELS, PODS
@@ -38,6 +38,7 @@ async def measure(
     ):
         for turn in range(rounds):
             kernel = await person.start_kernel("python-gpu")
+            await out_of_step()  # the deadline counts from this cell
             await person.run(kernel, "1")
             async with gpu_pod(cluster, namespace, _NEWCOMER, images.name("kernel"), everything):
                 culls.append(await _cull(cluster, namespace, kernel, kernels, pods))
@@ -50,6 +51,7 @@ async def measure(
                     cluster, namespace, _NEWCOMER, images.name("kernel"), everything
                 ):
                     await pods.wait_for((namespace, _NEWCOMER), is_unschedulable, _SECONDS)
+                    await out_of_step()
                     stopping = time.monotonic()
                     await bare.stop()
                     await pods.wait_for((namespace, _NEWCOMER), is_scheduled, _SECONDS)
@@ -74,6 +76,6 @@ async def _cull(
 ) -> float:
     """Let one kernel idle past its deadline; seconds until somebody else has its GPU."""
     await pods.wait_for((namespace, _NEWCOMER), is_unschedulable, _SECONDS)
-    deadline = await let_idle(cluster, namespace, f"kernel-{kernel}", kernels, seconds=3)
+    deadline = await until_culled(cluster, namespace, f"kernel-{kernel}", kernels, seconds=3)
     await pods.wait_for((namespace, _NEWCOMER), is_scheduled, _SECONDS)
     return time.time() - deadline

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from benchmarks.bare_pod import BarePod
+from benchmarks.bare_pod import BarePod, out_of_step
 from demo.client import Connection
 from demo.install import Images
 from demo.observe import watching
@@ -61,9 +61,11 @@ async def compare(
         for pair in range(pairs + 1):
             bare = BarePod(cluster, pods, namespace, images.name("kernel"))
             async with bare.connection_file():
+                await out_of_step()
                 bare_seconds = await bare.first_reply(resources)
-                await cluster.delete(PODS, namespace, bare.name, grace_period=0)
+                await bare.stop()
                 await pods.wait_for((namespace, bare.name), lambda pod: pod is None, 60)
+            await out_of_step()
             seconds, kernel = await first_reply(client, gateway)
             async with client.delete(gateway.url / "api/kernels" / kernel) as response:
                 response.raise_for_status()

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from hub_service.kinds import JUPYTER_KERNELS, LABEL_OWNER, PODS, Object, Resource, status_of
+from hub_service.kinds import (
+    CULLED,
+    JUPYTER_KERNELS,
+    LABEL_OWNER,
+    PODS,
+    Object,
+    Resource,
+    is_true,
+    status_of,
+)
 from hub_service.kube.client import ApiError, Cluster
 from hub_service.kube.reflector import Reflector
 from hub_service.names import safe_label
@@ -92,20 +102,19 @@ async def gpu_pod(
         await cluster.delete(PODS, namespace, name, grace_period=0)
 
 
-async def let_idle(
+async def until_culled(
     cluster: Cluster, namespace: str, kernel: str, kernels: Reflector, *, seconds: int
 ) -> float:
-    """Shorten one idle kernel's time-out so that its deadline comes in about `seconds`.
+    """Shorten an idle kernel's time-out so that its deadline is about `seconds` away, and wait.
 
-    Waits until the kernel is idle first. Returns the deadline, in seconds since the epoch.
+    Returns the deadline, in seconds since the epoch, once the kernel is said to be culled.
     """
     idle = await kernels.wait_for((namespace, kernel), _is_idle, 60)
-    last = datetime.fromisoformat(status_of(idle or {})["activity"]["lastActivity"])
-    timeout = int((datetime.now(UTC) - last).total_seconds()) + seconds
-    await cluster.merge_patch(
-        JUPYTER_KERNELS, namespace, kernel, {"spec": {"cullIdleTimeout": timeout}}
-    )
-    return last.timestamp() + timeout
+    timeout = int(time.time() - _last_activity(idle)) + seconds
+    patch = {"spec": {"cullIdleTimeout": timeout}}
+    await cluster.merge_patch(JUPYTER_KERNELS, namespace, kernel, patch)
+    culled = await kernels.wait_for((namespace, kernel), _is_culled, 60 + seconds)
+    return _last_activity(culled) + timeout
 
 
 def is_unschedulable(pod: Object | None) -> bool:
@@ -127,6 +136,15 @@ def is_running(pod: Object | None) -> bool:
 def _is_idle(kernel: Object | None) -> bool:
     activity = status_of(kernel or {}).get("activity") or {}
     return activity.get("executionState") == "idle"
+
+
+def _is_culled(kernel: Object | None) -> bool:
+    return kernel is not None and is_true(kernel, CULLED)
+
+
+def _last_activity(kernel: Object | None) -> float:
+    activity = status_of(kernel or {})["activity"]
+    return datetime.fromisoformat(activity["lastActivity"]).timestamp()
 
 
 def _holds_its_resources(pod: Object) -> bool:

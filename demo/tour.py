@@ -18,7 +18,7 @@ from demo.observe import (
     is_scheduled,
     is_unschedulable,
     kernels_of,
-    let_idle,
+    until_culled,
     watching,
 )
 from hub_service.kinds import JUPYTER_KERNELS, PODS, name_of
@@ -87,8 +87,8 @@ async def _walk_away(
     ):
         newcomer = (namespace, _NEWCOMER)
         await pods.wait_for(newcomer, is_unschedulable, _PATIENCE)
-        deadline = await let_idle(cluster, namespace, kernel, kernels, seconds=_IDLE_SECONDS)
         _say(f"{kernel} idles; its deadline is in {_IDLE_SECONDS} s")
+        deadline = await until_culled(cluster, namespace, kernel, kernels, seconds=_IDLE_SECONDS)
         await pods.wait_for(newcomer, is_scheduled, _PATIENCE)
         seconds = round(time.time() - deadline, 2)
         _say(f"the GPUs were allocatable {seconds} s after the kernel's deadline")
