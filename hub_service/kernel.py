@@ -126,7 +126,12 @@ def _labels(spec: Object) -> dict[str, str]:
 
 def _set_environment(container: Object, spec: Object) -> None:
     values = {"KERNEL_ID": spec.get("kernelID"), "KERNEL_USERNAME": spec.get("owner")}
-    ours = [{"name": name, "value": value} for name, value in values.items() if value is not None]
+    # Kubernetes would put in the value of X for a `$(X)` in a user's name; `$$` stands for `$`.
+    ours = [
+        {"name": name, "value": value.replace("$", "$$")}
+        for name, value in values.items()
+        if value is not None
+    ]
     names = {variable["name"] for variable in ours}
     others = [entry for entry in container.get("env") or [] if entry.get("name") not in names]
     container["env"] = others + ours

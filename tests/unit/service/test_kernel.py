@@ -168,6 +168,12 @@ class TestPod:
             {"name": "KERNEL_USERNAME", "value": "alice"},
         ]
 
+    def test_a_users_name_is_never_expanded_by_kubernetes(self):
+        item = a_kernel(pod_spec={"containers": [{"name": "kernel"}]})
+        item["spec"]["owner"] = "$(HOME)$"
+        env = kernel.desired_pod(item)["spec"]["containers"][0]["env"]
+        assert {"name": "KERNEL_USERNAME", "value": "$$(HOME)$$"} in env
+
     def test_a_template_without_containers_is_left_to_the_api_server(self):
         assert kernel.desired_pod(a_kernel(pod_spec={"containers": []}))["spec"]["containers"] == []
 
