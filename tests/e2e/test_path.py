@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from demo.client import Connection
-from demo.observe import gpus_in_use, kernels_of
+from demo.install import kubectl
+from demo.observe import gpus_in_use, gpus_of, kernels_of
 from hub_service.kinds import PODS, Object, status_of
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
@@ -14,12 +16,16 @@ from tests.e2e.support import House, OneKernel, gpus_become
 SECONDS = 60.0
 
 
-async def notebook_pod(cluster: Cluster, namespace: str, user: str) -> Object:
+async def notebook_pod(cluster: Cluster, namespace: str, user: str, server: str = "") -> Object:
     pods = await cluster.list(PODS, namespace, "component=singleuser-server")
-    (pod,) = [
-        p for p in pods["items"] if p["metadata"]["annotations"]["hub.jupyter.org/username"] == user
-    ]
-    return dict(pod)
+    found: list[Object] = []
+    for pod in pods["items"]:
+        notes = pod["metadata"]["annotations"]
+        named = notes["hub.jupyter.org/username"], notes.get("hub.jupyter.org/servername", "")
+        if named == (user, server):
+            found.append(pod)
+    (one,) = found
+    return one
 
 
 async def test_a_notebook_holds_no_gpu_and_a_kernel_holds_one(
@@ -97,6 +103,36 @@ async def test_stopping_the_server_ends_its_kernels_and_no_others(
     await kernels.wait_for((namespace, f"kernel-{first}"), lambda item: item is None, SECONDS)
     assert (await grace.run(second, "print('still here')")).text == "still here\n"
     await gpus_become(1, cluster, namespace)
+
+
+async def test_named_servers_profiles_volumes_and_hooks_work_as_with_kubespawner(
+    house: House, cluster: Cluster, namespace: str, kernels: Reflector
+) -> None:
+    person = await house.open("ada")
+    first = await person.start_kernel("python")
+    house.stack.push_async_callback(person.stop_server, server="second")
+    log = await person.start_server(server="second", profile="greedy")
+    assert any("nvidia.com/gpu: 2 of container notebook" in line for line in log), log
+
+    pod = await notebook_pod(cluster, namespace, "ada", "second")
+    assert gpus_of(pod) == 0
+    claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["spec"]["volumes"][:1]]
+    assert claims == ["home-ada--second"]
+    hooked = ("exec", pod["metadata"]["name"], "-c", "notebook", "--", "ls", "/tmp/hooked")
+    assert await asyncio.to_thread(kubectl, "-n", namespace, *hooked) == "/tmp/hooked\n"
+
+    second = await person.start_kernel("python", server="second")
+    async with person.connect(second, server="second") as connection:
+        assert (await connection.execute("print('here')")).text == "here\n"
+    key = (namespace, f"kernel-{second}")
+    resource = await kernels.wait_for(key, lambda item: item is not None, SECONDS)
+    assert resource is not None
+    assert resource["spec"]["server"] == "second"
+
+    await person.stop_server(server="second")
+
+    await kernels.wait_for(key, lambda item: item is None, SECONDS)
+    assert (await person.run(first, "print('and here')")).text == "and here\n"
 
 
 async def test_a_kernels_environment_holds_nothing_of_the_gateway(house: House) -> None:
