@@ -45,17 +45,17 @@ class Activity:
     known: False until the kernel has answered for the first time.
     last_activity: when something last happened that counts.
     idle_since: when it last became idle; None while it is starting or busy.
-    accepted: ids of execute_requests that were passed on and are not done, oldest first.
+    accepted: headers of execute_requests that were passed on and are not done, oldest first.
     running: what it works on: message id by (message type, subshell id).
-    cell: header of the execute_request it took up last; {} before the first.
+    taken_up: header of the execute_request it took up last; {} before the first.
     """
 
     last_activity: datetime
     known: bool = False
     idle_since: datetime | None = None
-    accepted: tuple[str, ...] = ()
+    accepted: tuple[Mapping[str, Any], ...] = ()
     running: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    cell: Mapping[str, Any] = field(default_factory=dict)
+    taken_up: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def execution_state(self) -> str:
@@ -63,6 +63,14 @@ class Activity:
         if self.accepted or self.running:
             return BUSY
         return IDLE if self.known else STARTING
+
+    @property
+    def cell(self) -> Mapping[str, Any]:
+        """Header of the cell that an end of the kernel belongs to; {} if there was none.
+
+        The oldest that isn't done, taken up or not: a kernel can die before its `busy` is seen.
+        """
+        return self.accepted[0] if self.accepted else self.taken_up
 
 
 def started(now: datetime) -> Activity:
@@ -83,9 +91,7 @@ def passed_on(activity: Activity, header: Mapping[str, Any], now: datetime) -> A
     activity = replace(activity, last_activity=now)
     if kind != _EXECUTE:
         return activity
-    return replace(
-        activity, accepted=(*activity.accepted, str(header.get("msg_id"))), idle_since=None
-    )
+    return replace(activity, accepted=(*activity.accepted, dict(header)), idle_since=None)
 
 
 def published(
@@ -116,7 +122,7 @@ def done(activity: Activity, parent: Mapping[str, Any], now: datetime) -> Activi
     """The kernel has finished with a request: it published idle, or its reply passed by."""
     message_id = parent.get("msg_id")
     running = {key: value for key, value in activity.running.items() if value != message_id}
-    accepted = tuple(entry for entry in activity.accepted if entry != message_id)
+    accepted = tuple(cell for cell in activity.accepted if cell.get("msg_id") != message_id)
     if len(running) == len(activity.running) and len(accepted) == len(activity.accepted):
         return activity
     return _settled(replace(activity, running=running, accepted=accepted, last_activity=now), now)
@@ -158,10 +164,9 @@ def _taken_up(activity: Activity, parent: Mapping[str, Any]) -> Activity:
     activity = replace(activity, running=running, idle_since=None)
     if kind != _EXECUTE:
         return activity
-    accepted = activity.accepted
-    if message_id in accepted:
-        accepted = accepted[accepted.index(message_id) :]
-    return replace(activity, accepted=accepted, cell=dict(parent))
+    ids = [cell.get("msg_id") for cell in activity.accepted]
+    accepted = activity.accepted[ids.index(message_id) if message_id in ids else 0 :]
+    return replace(activity, accepted=accepted, taken_up=dict(parent))
 
 
 def _settled(activity: Activity, now: datetime) -> Activity:

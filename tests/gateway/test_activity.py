@@ -128,6 +128,14 @@ def test_the_cell_that_ran_last_is_known() -> None:
     assert History().ran("a").ran("b").activity.cell["msg_id"] == "b"
 
 
+def test_an_end_belongs_to_the_oldest_cell_that_is_not_done() -> None:
+    history = History().ran("a").passed_on("execute_request", "b")
+    assert history.activity.cell["msg_id"] == "b"  # whether or not the kernel's `busy` was seen
+    history.passed_on("execute_request", "c").status("busy", "execute_request", "b")
+    assert history.activity.cell["msg_id"] == "b"
+    assert history.status("idle", "execute_request", "b").activity.cell["msg_id"] == "c"
+
+
 def test_an_idle_kernel_may_be_sealed_once_its_time_is_up() -> None:
     history = History().ran("a")
     assert activities.may_seal(history.activity, history.now)
