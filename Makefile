@@ -7,6 +7,9 @@ REGISTRY ?= elastic
 TAG ?= dev
 BASE_IMAGE ?= auto
 PUSH ?=
+# `local`: a cluster of our own on this machine. `existing`: the one that KUBECONFIG names, with
+# images that it can pull (REGISTRY, TAG).
+CLUSTER ?= local
 KUBECONFIG_FILE := $(CURDIR)/.cluster/kubeconfig
 LOCALCLUSTER := $(PYTHON) -m localcluster
 
@@ -64,18 +67,30 @@ f.write_text(json.dumps(lock, indent=2) + "\n")'
 
 # --- the demo ----------------------------------------------------------------------------------
 
-ON_CLUSTER = KUBECONFIG=$(KUBECONFIG_FILE) KUBECTL=$(CURDIR)/.cluster/kubectl REGISTRY=$(REGISTRY) TAG=$(TAG)
+ifeq ($(CLUSTER),existing)
+ON_CLUSTER := REGISTRY=$(REGISTRY) TAG=$(TAG)
+EXISTING := --existing
+else ifeq ($(CLUSTER),local)
+ON_CLUSTER := KUBECONFIG=$(KUBECONFIG_FILE) KUBECTL=$(CURDIR)/.cluster/kubectl REGISTRY=$(REGISTRY) TAG=$(TAG)
+OUR_CLUSTER := cluster images
+else
+$(error CLUSTER=$(CLUSTER): must be local or existing)
+endif
 
 .PHONY: demo
-demo: .venv/.installed cluster images ## A hub with elastic kernels on that cluster, and a tour of it
-	@$(ON_CLUSTER) .venv/bin/python -m demo tour --registry $(REGISTRY) --tag $(TAG)
+demo: .venv/.installed $(OUR_CLUSTER) ## A hub with elastic kernels on that cluster, and a tour of it (CLUSTER=existing: yours)
+	@$(ON_CLUSTER) .venv/bin/python -m demo tour $(EXISTING) --registry $(REGISTRY) --tag $(TAG)
 
 .PHONY: demo-down
-demo-down: ## End the demo, its cluster, and all that was in it
+demo-down: ## End the demo, its cluster, and all that was in it (CLUSTER=existing: the demo only)
+ifeq ($(CLUSTER),existing)
+	@.venv/bin/python -m demo down --existing
+else
 	@$(LOCALCLUSTER) down --purge
+endif
 
 .PHONY: bench
-bench: .venv/.installed cluster images ## Starts and culls against a bare pod's (needs a quiet machine)
+bench: .venv/.installed $(OUR_CLUSTER) ## Starts and culls against a bare pod's (needs a quiet machine)
 	@$(ON_CLUSTER) .venv/bin/python -m benchmarks
 
 # --- checks ------------------------------------------------------------------------------------
@@ -92,5 +107,5 @@ test-unit: venv ## Tests that need no cluster, under a minute
 	@.venv/bin/python -m tests.run --no-cluster unit gateway
 
 .PHONY: test
-test: lint venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration")
-	@.venv/bin/python -m tests.run $(SUITES)
+test: lint venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)
+	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) $(SUITES)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 
+from demo import existing
 from demo.install import Images, KubectlError, install, uninstall
 from demo.tour import tour
 
@@ -19,12 +20,19 @@ def main() -> int:
     parser.add_argument("--tag", default=Images.tag)
     parser.add_argument("--pull-policy", default=Images.pull_policy)
     parser.add_argument("--restart", action="store_true", help="new images under the old names")
+    parser.add_argument(
+        "--existing", action="store_true", help="a cluster that is not ours: look before installing"
+    )
     options = parser.parse_args()
     images = Images(options.registry, options.tag, options.pull_policy)
     try:
+        if options.existing:
+            print(f"On {existing.refuse_strangers(may_be_ours=True)}", flush=True)
         if options.command == "down":
             uninstall()
             return 0
+        if options.existing:
+            existing.require_gpus()
         print("Installing the hub (CRDs, Roles, hub, proxy, gateway) ...", flush=True)
         installation = install(images, restart=options.restart)
         figures = None
@@ -36,7 +44,7 @@ def main() -> int:
         print(f"  password:   {installation.password}\n")
         if figures is not None:
             print(json.dumps(figures))
-    except KubectlError as error:
+    except (KubectlError, existing.ClusterInUseError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ import yaml
 ROOT = Path(__file__).parent.parent
 MANIFESTS = Path(__file__).parent / "manifests"
 HUB_NAMESPACE = "jupyter"
+# On the hub's namespace: this hub is the demo's, and may be replaced and removed by it.
+DEMO_LABEL = "elastic-kernels/demo"
 _ROLLOUT_TIMEOUT = "180s"
 
 
@@ -98,7 +101,8 @@ def install(
     settings = settings_of_values(images, overrides)
     kubectl("apply", "-f", str(ROOT / "crds"), "-f", str(ROOT / "helm-values" / "rbac.yaml"))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
-    _apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HUB_NAMESPACE}}])
+    metadata = {"name": HUB_NAMESPACE, "labels": {DEMO_LABEL: "true"}}
+    _apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
     password = _hub_secret()
     demo = {"notebookImage": images.name("notebook"), "pullPolicy": images.pull_policy}
     config = {
@@ -204,10 +208,22 @@ def _wait_for_rollout(namespace: str, deployment: str) -> None:
 
 
 def _public_url() -> str:
+    """Where the hub is reached from here: HUB_URL if that is set, else the node's port."""
+    if given := os.environ.get("HUB_URL"):
+        return given.rstrip("/")
     nodes = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
     addresses = nodes[0]["status"]["addresses"]
     address = next(a["address"] for a in addresses if a["type"] == "InternalIP")
     service = json.loads(
         kubectl("-n", HUB_NAMESPACE, "get", "service", "proxy-public", "-o", "json")
     )
-    return f"http://{address}:{service['spec']['ports'][0]['nodePort']}"
+    port = service["spec"]["ports"][0]["nodePort"]
+    try:
+        socket.create_connection((address, port), timeout=10).close()
+    except OSError as error:
+        raise KubectlError(
+            f"the hub runs, but the node's port {address}:{port} is not reached from here "
+            f"({error}). Forward one, and say so: kubectl -n {HUB_NAMESPACE} port-forward "
+            "service/proxy-public 8000:80 & export HUB_URL=http://127.0.0.1:8000"
+        ) from error
+    return f"http://{address}:{port}"

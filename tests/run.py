@@ -1,7 +1,9 @@
 """Runs the test suites one after the other and sums them up: `python -m tests.run [SUITE ...]`.
 
 Each suite is a pytest run of its own, in the environment that its code runs in. Suites that need a
-cluster get one of their own (not the demo's), which ends with them, whatever happened.
+cluster get one of their own (not the demo's), which ends with them, whatever happened. With
+`--existing` they use the cluster of KUBECONFIG, if there is nothing on it that they would touch,
+and remove what they brought.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from demo import existing
+from demo.install import KubectlError, uninstall
 from localcluster import host
 from localcluster.layout import ClusterError
 
@@ -27,6 +31,14 @@ ROOT = Path(__file__).parent.parent
 MAIN, GATEWAY = ".venv/bin/python", ".venv-gateway/bin/python"
 CLUSTER = "tests"
 ACCESS = ROOT / ".cluster" / CLUSTER
+# What leads to an existing cluster, and to the hub on it.
+_ACCESS = ("KUBECONFIG", "KUBECTL", "HUB_URL")
+_NO_CLUSTER = (
+    ClusterError,
+    subprocess.CalledProcessError,
+    KubectlError,
+    existing.ClusterInUseError,
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,18 @@ def cluster() -> Iterator[dict[str, str]]:
         _localcluster("down", "--name", CLUSTER, "--purge")
 
 
+@contextlib.contextmanager
+def existing_cluster() -> Iterator[dict[str, str]]:
+    """The cluster of KUBECONFIG; what the suites install there is removed at the end."""
+    server = existing.refuse_strangers(may_be_ours=False)
+    existing.require_gpus()
+    print(f"tests run on {server}", flush=True)
+    try:
+        yield {name: value for name in _ACCESS if (value := os.environ.get(name))}
+    finally:
+        uninstall()
+
+
 def run(suite: Suite, report: Path, environment: dict[str, str]) -> Counts:
     """Run one suite; a suite that ran nothing counts as failed."""
     print(f"\n=== {suite.name}: {suite.folder}", flush=True)
@@ -98,12 +122,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.run", description=__doc__)
     parser.add_argument("suites", nargs="*", help=f"of {', '.join(SUITES)}; all if none is named")
     parser.add_argument("--no-cluster", action="store_true", help="skip what needs a cluster")
+    parser.add_argument("--existing", action="store_true", help="on the cluster of KUBECONFIG")
     options = parser.parse_args()
+    if options.existing and not os.environ.get("KUBECONFIG"):
+        parser.error("--existing: set KUBECONFIG to the cluster's kubeconfig file")
     if unknown := set(options.suites) - set(SUITES):
         parser.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
     signal.signal(signal.SIGTERM, _end)
     suites = [SUITES[name] for name in options.suites or SUITES]
-    plain = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
+    if options.existing:
+        suites = [suite for suite in suites if suite.name != "local-cluster"]
+    plain = {name: value for name, value in os.environ.items() if name not in _ACCESS}
     results: dict[str, Counts] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -111,8 +140,10 @@ def main() -> int:
         for suite in suites:
             if suite.cluster and not options.no_cluster and not access:
                 try:
-                    access = stack.enter_context(cluster())
-                except (ClusterError, subprocess.CalledProcessError) as error:
+                    access = stack.enter_context(
+                        existing_cluster() if options.existing else cluster()
+                    )
+                except _NO_CLUSTER as error:
                     print(f"error: no cluster for the tests: {error}", file=sys.stderr)
                     return 1
             environment = plain | (access if suite.cluster else {})
