@@ -39,7 +39,8 @@ venv: .venv/.installed .venv-gateway/.installed ## Make .venv and .venv-gateway 
 
 .venv/.installed: requirements/dev.txt
 .venv-gateway/.installed: requirements/gateway-dev.txt
-.venv/.installed .venv-gateway/.installed:
+.venv-docs/.installed: requirements/docs.txt
+.venv/.installed .venv-gateway/.installed .venv-docs/.installed:
 	@echo "making $(@D) from $<"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: Python 3.11 or newer is needed; name one with PYTHON=…"; exit 1; }
@@ -52,7 +53,7 @@ venv: .venv/.installed .venv-gateway/.installed ## Make .venv and .venv-gateway 
 .PHONY: lock
 lock: ## Pin the newest versions that requirements/*.in allow (needs uv)
 	@command -v uv >/dev/null || { echo "error: uv is missing: pip install uv"; exit 1; }
-	@set -e; for name in dev gateway-dev build proxy hub gateway notebook kernel; do \
+	@set -e; for name in dev gateway-dev docs build proxy hub gateway notebook kernel; do \
 		echo "requirements/$$name.txt"; \
 		(cd requirements && uv pip compile --quiet --upgrade --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-header --no-annotate $$name.in -o $$name.txt); \
@@ -93,6 +94,18 @@ endif
 bench: .venv/.installed $(OUR_CLUSTER) ## Starts and culls against a bare pod's (needs a quiet machine)
 	@$(ON_CLUSTER) .venv/bin/python -m benchmarks
 
+# --- documentation -----------------------------------------------------------------------------
+
+SPHINX = .venv-docs/bin/python -m sphinx -W --keep-going -n -q -j auto -d docs/_build/doctrees
+
+.PHONY: docs
+docs: .venv-docs/.installed ## Build the documentation into docs/_build/html; any warning is an error
+	@$(SPHINX) -b html docs docs/_build/html
+
+.PHONY: docs-links
+docs-links: .venv-docs/.installed ## Check the links that lead out of it (needs the network)
+	@$(SPHINX) -b linkcheck docs docs/_build/links
+
 # --- checks ------------------------------------------------------------------------------------
 
 .PHONY: lint
@@ -107,5 +120,5 @@ test-unit: venv ## Tests that need no cluster, under a minute
 	@.venv/bin/python -m tests.run --no-cluster unit gateway
 
 .PHONY: test
-test: lint venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)
+test: lint docs venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) $(SUITES)

@@ -47,8 +47,12 @@ class GatewaySettings(_Section):
     image: str = Field(
         min_length=1, description="Image of the gateway, as built from images/gateway."
     )
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When the gateway's image is pulled, as in a container."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = Field(
+        "INFO", description="How much the gateway logs."
+    )
     resources: dict[str, Any] = Field(
         default_factory=dict, description="Kubernetes resources (requests, limits) of the gateway."
     )
@@ -56,6 +60,7 @@ class GatewaySettings(_Section):
         None,
         description="Seconds after which an idle kernel of this gateway ends; 0 or less: never. "
         "Unset: culling.idleTimeout.",
+        json_schema_extra={"unit": "seconds"},
     )
     kernels: list[str] = Field(
         default_factory=list, description="Names of the JupyterKernelSpecs offered; empty: all."
@@ -70,7 +75,10 @@ class QuotaSettings(_Section):
     """What one user may hold at a time."""
 
     kernels_per_user: int = Field(
-        2, ge=0, description="Kernels a user may have, waiting ones included."
+        2,
+        ge=0,
+        description="Kernels a user may have, waiting ones included.",
+        json_schema_extra={"unit": "kernels"},
     )
 
 
@@ -81,6 +89,7 @@ class CullingSettings(_Section):
         3600,
         description="Seconds after which an idle kernel ends, where neither the kernel nor its "
         "gateway says otherwise; 0 or less: never.",
+        json_schema_extra={"unit": "seconds"},
     )
 
 
@@ -88,7 +97,10 @@ class StartSettings(_Section):
     """How long a kernel's start may take, from the click to its first answer."""
 
     timeout: int = Field(
-        300, ge=5, description="Seconds. The gateway's and the notebook's time-outs follow from it."
+        300,
+        ge=5,
+        description="Seconds. The gateway's and the notebook's time-outs follow from it.",
+        json_schema_extra={"unit": "seconds"},
     )
 
 
@@ -98,11 +110,19 @@ class ServiceSettings(_Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9]{1,62}$")] = Field(
         "elastic", description="Its name in the hub: /services/<name>/."
     )
-    port: int = Field(10101, ge=1024, le=65535, description="Port it listens on, in the hub's pod.")
+    port: int = Field(
+        10101,
+        ge=1024,
+        le=65535,
+        description="Port it listens on, in the hub's pod.",
+        json_schema_extra={"unit": "TCP port"},
+    )
     host: str = Field(
         "hub", min_length=1, description="Name under which the hub's proxy reaches the hub's pod."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING"] = Field(
+        "INFO", description="How much the service logs, into the hub's log."
+    )
 
 
 class HubSettings(_Section):

@@ -1,0 +1,1 @@
+"""Pages made from the code and the custom resource definitions that they describe."""
