@@ -126,6 +126,8 @@ def install(
     for deployment in ("proxy", "hub"):
         _wait_for_rollout(HUB_NAMESPACE, deployment)
     namespace, gateway = settings["namespace"], settings["gateway"].get("name", "elastic-gateway")
+    if settings["gateway"].get("mode") == "per-user":
+        return Installation(_public_url(), password, namespace)
     kubectl("-n", namespace, "wait", "--for=create", "--timeout=60s", f"deployment/{gateway}")
     if restart:
         kubectl("-n", namespace, "rollout", "restart", f"deployment/{gateway}")

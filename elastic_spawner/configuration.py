@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from elastic_spawner.spawner import ElasticSpawner
+from hub_service import gateway
 from hub_service import settings as elastic_settings
 from hub_service.settings import Settings, SettingsError
 
-_GATEWAY_PORT = 8888
 _HUB_API_PORT = 8081
 
 # What in-cluster configuration reads; the hub passes none of it to its services by itself.
@@ -44,9 +44,14 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
     c.JupyterHub.spawner_class = ElasticSpawner
     c.JupyterHub.hub_connect_url = _origin(_hub_api_url(settings))
     c.ElasticSpawner.namespace = settings.namespace
+    c.ElasticSpawner.gateway_mode = settings.gateway.mode
     c.ElasticSpawner.gateway_url = (
-        f"http://{settings.gateway.name}.{settings.namespace}:{_GATEWAY_PORT}"
+        gateway.url(settings.gateway.name, settings.namespace)
+        if settings.has_shared_gateway
+        else ""
     )
+    c.ElasticSpawner.gateway_spec = settings.gateway_spec()
+    c.ElasticSpawner.gateway_named_servers = settings.gateway.named_servers
     c.ElasticSpawner.kernel_start_timeout = settings.start.timeout
     c.ElasticSpawner.gpu_resources = list(settings.spawner.gpu_resources)
 

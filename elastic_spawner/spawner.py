@@ -6,30 +6,97 @@ volumes, hooks, named servers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 from jupyterhub.utils import maybe_future
 from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
-from traitlets import Bool, Integer, List, Unicode
+from traitlets import Bool, Dict, Enum, Instance, Integer, List, Unicode
 
+from elastic_spawner import gateways, user_gateway
 from elastic_spawner.gpus import without_gpus
 from elastic_spawner.notebook_environment import notebook_environment
-from hub_service import kinds
+from elastic_spawner.progress import Notices, merged
+from hub_service import gateway, kinds
+from hub_service.kube import Cluster
 from hub_service.names import safe_label
+
+# The hub gives up on a start at `start_timeout` with words of its own; the gateway's say more.
+_MARGIN = 5.0
 
 
 class ElasticSpawner(KubeSpawner):
     """KubeSpawner for notebooks whose kernels run in pods of their own."""
 
+    gateway_mode = Enum(
+        ["shared", "per-user", "none"],
+        "shared",
+        config=True,
+        help="""
+        Which gateway starts this server's kernels.
+
+        - `shared`: the one of `gateway_url`.
+        - `per-user`: one that is made for the user when the server starts, and let go when it
+          stops. The start waits for it, beside the notebook pod's own.
+        - `none`: none; kernels run inside the notebook pod, without a GPU.
+
+        A profile may set it in its `kubespawner_override`.
+        """,
+    )
+
     gateway_url = Unicode(
         config=True,
         help="""
-        URL of the Jupyter Enterprise Gateway that starts this user's kernels, as seen from the
-        notebook pod, for example `http://elastic-gateway.jupyter-users:8888`.
+        URL of the shared gateway, as seen from notebook pods, for example
+        `http://elastic-gateway.jupyter-users:8888`. Empty: there is none.
+        """,
+    )
 
-        Empty: no gateway is set, and kernels run inside the notebook pod, without a GPU.
+    gateway_spec = Dict(
+        config=True,
+        help="""
+        With gateways per user: the spec of the user's JupyterGateway, as the kind has it (image,
+        resources, kernels, ...). The owner is added. `configure` sets it from the settings.
+        """,
+    )
+
+    gateway_named_servers = Enum(
+        ["shared", "separate"],
+        "shared",
+        config=True,
+        help="""
+        With gateways per user: whether all servers of a user share one, or have one each.
+
+        A server whose profile sets one of the three below has one of its own in any case.
+        """,
+    )
+
+    gateway_kernels = List(
+        Unicode(),
+        config=True,
+        help="""
+        For profiles with `gateway_mode: per-user`: names of the JupyterKernelSpecs that the
+        server's gateway offers. Empty: those that the settings offer to all.
+        """,
+    )
+
+    gateway_default_kernel = Unicode(
+        config=True,
+        help="""
+        For profiles with `gateway_mode: per-user`: the JupyterKernelSpec that a new notebook
+        starts with. Empty: as for all.
+        """,
+    )
+
+    gateway_cull_idle_timeout = Integer(
+        None,
+        allow_none=True,
+        config=True,
+        help="""
+        For profiles with `gateway_mode: per-user`: seconds after which the server's idle kernels
+        end; 0 or less is never. None: as for all.
         """,
     )
 
@@ -76,16 +143,20 @@ class ElasticSpawner(KubeSpawner):
         """,
     )
 
-    # What was removed from the pod of the start in progress, for the spawn log.
-    _removed: tuple[str, ...] = ()
+    # Name of the user's own gateway that this server uses; empty where it uses none.
+    gateway_name = ""
+
+    # What the spawn page is told of the start in progress, beside the pod's events.
+    _notices = Instance(Notices, ())
+    _options_loaded = Instance(asyncio.Event, ())
 
     def get_env(self) -> dict[str, str]:
         """KubeSpawner's environment and what the notebook must know of its gateway."""
         env: dict[str, str] = super().get_env()
-        if self.gateway_url:
+        if url := self._gateway_url():
             ours = notebook_environment(
                 user=self.user.name,
-                gateway_url=self.gateway_url,
+                gateway_url=url,
                 token=env["JUPYTERHUB_API_TOKEN"],
                 start_timeout=self.kernel_start_timeout,
             )
@@ -93,10 +164,71 @@ class ElasticSpawner(KubeSpawner):
             env.update({k: v for k, v in ours.items() if k not in self.environment})
         return env
 
+    def get_state(self) -> dict[str, Any]:
+        """KubeSpawner's state and the gateway's name, which a profile may have decided."""
+        state: dict[str, Any] = super().get_state()
+        return {**state, "gateway_name": self.gateway_name}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` kept, after the hub's restart."""
+        super().load_state(state)
+        self.gateway_name = state.get("gateway_name", "")
+
+    def clear_state(self) -> None:
+        """Forget a stopped server."""
+        super().clear_state()
+        self.gateway_name = ""
+
+    async def load_user_options(self) -> None:
+        """Apply the profile, and see which gateway follows from it."""
+        await super().load_user_options()
+        choice = self._choice()
+        user_gateway.refuse_unless_enforceable(self.gateway_mode, choice)
+        if self.gateway_mode == "per-user":
+            self.gateway_name = user_gateway.name(
+                self.user.name,
+                self.name,
+                named_servers=self.gateway_named_servers,
+                choice=choice,
+            )
+        elif self.gateway_mode == "shared" and not self.gateway_url:
+            raise user_gateway.ProfileError(
+                "gateway_mode is 'shared', and there is no shared gateway. The administrator sets "
+                "gateway.keepShared in the settings, or gateway_mode: per-user (none: kernels in "
+                "the notebook's own pod) in this profile."
+            )
+        self._options_loaded.set()
+
     def start(self) -> Any:
-        """Start the notebook pod; see KubeSpawner."""
-        self._removed = ()
+        """Start the notebook pod, and the user's gateway beside it; see KubeSpawner."""
+        self._notices = Notices()
+        self._options_loaded = asyncio.Event()
+        self.gateway_name = ""
         return super().start()
+
+    async def _start(self) -> Any:
+        # KubeSpawner's `start` keeps the future of this method: `progress` ends with it.
+        try:
+            return await _both(super()._start(), self._bring_up_gateway())
+        finally:
+            self._notices.close()
+
+    async def _bring_up_gateway(self) -> None:
+        await self._options_loaded.wait()
+        if not self.gateway_name:
+            return
+        if self.enable_user_namespaces:
+            await self._ensure_namespace()
+        wanted = user_gateway.resource(
+            self.user.name,
+            self.name,
+            self.namespace,
+            self.gateway_spec,
+            named_servers=self.gateway_named_servers,
+            choice=self._choice(),
+        )
+        timeout = max(self.start_timeout - _MARGIN, 1.0)
+        await gateways.bring_up(self._cluster(), wanted, say=self._notices.add, timeout=timeout)
 
     async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
         # The last step before the API server sees the pod: profiles, overrides and hooks have had
@@ -109,30 +241,28 @@ class ElasticSpawner(KubeSpawner):
             resource_claims=self.remove_resource_claims,
         )
         if removed:
-            self._removed = tuple(removed)
-            self.log.info("%s: removed from the notebook pod: %s", self._log_name, self._notice())
+            taken = "; ".join(removed)
+            self.log.info("%s: removed from the notebook pod: %s", self._log_name, taken)
+            self._notices.add(
+                f"Notebooks hold no GPU; removed from this one: {taken}. "
+                "Kernels get theirs when they start."
+            )
         created: bool = await super()._make_create_pod_request(pod, request_timeout)
         return created
 
     async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
-        """KubeSpawner's events, and a line on what was taken out of the pod."""
-        said = False
-        async for event in super().progress():
-            if self._removed and not said:
-                said = True
-                yield {
-                    "message": f"Notebooks hold no GPU; removed from this one: {self._notice()}. "
-                    "Kernels get theirs when they start."
-                }
+        """KubeSpawner's events, and lines on the gateway and on what was taken out of the pod."""
+        async for event in merged(super().progress(), self._notices.events()):
             yield event
 
     async def run_post_stop_hook(self) -> None:
-        """End the server's kernels, then run the configured hook.
+        """End the server's kernels, let its gateway go, then run the configured hook.
 
-        Unlike `stop`, this runs however the server ended.
+        Unlike `stop`, this runs however the server ended, and never during a start.
         """
         try:
             await self._delete_kernels()
+            await self._let_gateway_go()
         finally:
             await maybe_future(super().run_post_stop_hook())
 
@@ -150,5 +280,42 @@ class ElasticSpawner(KubeSpawner):
         )
         self.log.info("%s: kernels of the stopped server deleted", self._log_name)
 
-    def _notice(self) -> str:
-        return "; ".join(self._removed)
+    async def _let_gateway_go(self) -> None:
+        """Delete the user's gateway, unless another server of the user's has it too."""
+        name = self.gateway_name
+        others = [s for s in self.user.spawners.values() if s is not self and s.active]
+        if not name or any(getattr(s, "gateway_name", "") == name for s in others):
+            return
+        await gateways.let_go(self._cluster(), self.namespace, name)
+        self.log.info("%s: gateway %s let go", self._log_name, name)
+
+    def _gateway_url(self) -> str:
+        """Where the notebook finds its gateway; empty where it has none."""
+        if self.gateway_name:
+            return gateway.url(self.gateway_name, self.namespace)
+        return self.gateway_url if self.gateway_mode == "shared" else ""
+
+    def _choice(self) -> user_gateway.Choice:
+        return user_gateway.Choice(
+            tuple(self.gateway_kernels),
+            self.gateway_default_kernel,
+            self.gateway_cull_idle_timeout,
+        )
+
+    def _cluster(self) -> Cluster:
+        """KubeSpawner's way to the API server, in the form that the rest of us speaks."""
+        return Cluster(shared_client("CustomObjectsApi").api_client)
+
+
+async def _both(pod: Coroutine[Any, Any, Any], gateway: Coroutine[Any, Any, None]) -> Any:
+    """The first one's result once both are done; the failure of either ends the other."""
+    tasks = [asyncio.ensure_future(pod), asyncio.ensure_future(gateway)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -157,7 +157,8 @@ class Worker:
                 group.create_task(reflector.run())
             for controller in self._controllers:
                 group.create_task(controller.run())
-            group.create_task(self._apply_shared_gateway())
+            if self._config.has_shared_gateway:
+                group.create_task(self._apply_shared_gateway())
 
     async def _apply_shared_gateway(self) -> None:
         body = shared_gateway(self._config)
@@ -194,28 +195,16 @@ def _gateway_defaults(config: Settings) -> gateway.Defaults:
 
 
 def shared_gateway(config: Settings) -> Object:
-    """The JupyterGateway that the settings ask for."""
-    wanted = config.gateway
-    spec = {
-        "image": wanted.image,
-        "imagePullPolicy": wanted.image_pull_policy,
-        "logLevel": wanted.log_level,
-        "resources": wanted.resources,
-        "cullIdleTimeout": wanted.cull_idle_timeout,
-        "kernels": wanted.kernels,
-        "defaultKernel": wanted.default_kernel,
-        "clusterRole": wanted.cluster_role,
-        "startTimeout": config.start.timeout,
-    }
+    """The JupyterGateway for everybody."""
     return {
         "apiVersion": JUPYTER_GATEWAYS.api_version,
         "kind": JUPYTER_GATEWAYS.kind,
         "metadata": {
-            "name": wanted.name,
+            "name": config.gateway.name,
             "namespace": config.namespace,
             "labels": {LABEL_MANAGED_BY: MANAGER},
         },
-        "spec": {field: value for field, value in spec.items() if value is not None},
+        "spec": config.gateway_spec(),
     }
 
 

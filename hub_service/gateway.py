@@ -173,6 +173,7 @@ def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
         "ELASTIC_KERNELS": ",".join(spec.get("kernels") or []),
         "ELASTIC_DEFAULT_KERNEL": spec.get("defaultKernel") or "",
         "ELASTIC_START_TIMEOUT": str(spec.get("startTimeout") or defaults.start_timeout),
+        "ELASTIC_OWNER": spec.get("owner") or "",
         "ELASTIC_LOG_LEVEL": spec.get("logLevel") or "INFO",
     }
     namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}

@@ -41,6 +41,7 @@ JUPYTER_NOTEBOOKS = Resource(GROUP, VERSION, "jupyternotebooks", "JupyterNoteboo
 
 PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 SERVICES = Resource("", "v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 EVENTS = Resource("", "v1", "events", "Event")
@@ -60,6 +61,10 @@ APP_NAME = "elastic-kernels"
 COMPONENT_KERNEL = "kernel"
 COMPONENT_GATEWAY = "gateway"
 MANAGER = "elastic-hub-service"
+# Manages the gateways that belong to one user each.
+SPAWNER = "elastic-spawner"
+# On such a gateway that serves one hub server only: that server's name.
+ANNOTATION_SERVER = f"{GROUP}/server-name"
 
 # Zero to JupyterHub's network policies let pods with this label reach the hub.
 LABEL_NETWORK_ACCESS_HUB = "hub.jupyter.org/network-access-hub"

@@ -38,15 +38,24 @@ class _Section(BaseModel):
 class GatewaySettings(_Section):
     """The Jupyter Enterprise Gateway that notebooks talk to."""
 
-    mode: Literal["shared"] = Field(
-        "shared", description="One gateway for everybody. (Gateways per user are not there yet.)"
+    mode: Literal["shared", "per-user"] = Field(
+        "shared",
+        description="One gateway for everybody, or one for each user, which is there while a "
+        "server of theirs is. A profile may choose the other by gateway_mode.",
+    )
+    named_servers: Literal["shared", "separate"] = Field(
+        "shared",
+        description="With gateways per user: whether a user's named servers share one, or have "
+        "one each.",
+    )
+    keep_shared: bool = Field(
+        False,
+        description="Run the shared gateway in mode per-user too, for profiles that choose it.",
     )
     name: DnsLabel = Field(
         "elastic-gateway", description="Name of the shared JupyterGateway and of its Service."
     )
-    image: str = Field(
-        min_length=1, description="Image of the gateway, as built from images/gateway."
-    )
+    image: str = Field(min_length=1, description="Image of gateways, as built from images/gateway.")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When the gateway's image is pulled, as in a container."
     )
@@ -158,6 +167,27 @@ class Settings(_Section):
     service: ServiceSettings = ServiceSettings()
     hub: HubSettings = HubSettings()
     spawner: SpawnerSettings = SpawnerSettings()
+
+    @property
+    def has_shared_gateway(self) -> bool:
+        """Whether there is a gateway for everybody."""
+        return self.gateway.mode == "shared" or self.gateway.keep_shared
+
+    def gateway_spec(self) -> dict[str, Any]:
+        """The spec of a JupyterGateway as these settings want it, the shared one or a user's."""
+        wanted = self.gateway
+        spec = {
+            "image": wanted.image,
+            "imagePullPolicy": wanted.image_pull_policy,
+            "logLevel": wanted.log_level,
+            "resources": wanted.resources,
+            "cullIdleTimeout": wanted.cull_idle_timeout,
+            "kernels": wanted.kernels,
+            "defaultKernel": wanted.default_kernel,
+            "clusterRole": wanted.cluster_role,
+            "startTimeout": self.start.timeout,
+        }
+        return {field: value for field, value in spec.items() if value is not None}
 
     @field_validator("namespace")
     @classmethod

@@ -54,9 +54,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     async def prepare(self) -> None:
         """Identify the caller and find the kernel among theirs; KernelError as for requests."""
-        self.caller = await self.settings["runtime"].authenticator.authenticate(
-            self.request.headers.get("Authorization")
-        )
+        authorization = self.request.headers.get("Authorization")
+        self.caller = await self.settings["runtime"].caller(authorization)
         kernels: ElasticMappingKernelManager = self.settings["kernel_manager"]
         self.manager = kernels.owned(self.path_kwargs["kernel_id"], self.caller)
         prepared = super().prepare()

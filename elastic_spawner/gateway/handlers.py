@@ -54,9 +54,7 @@ class AuthenticatedHandler(JSONHandler):
 
     async def prepare(self) -> None:
         """Identify the caller; KernelError 401, 403 or 503."""
-        self.caller = await self.runtime.authenticator.authenticate(
-            self.request.headers.get("Authorization")
-        )
+        self.caller = await self.runtime.caller(self.request.headers.get("Authorization"))
         if self.caller.is_service != self.serves_service:
             raise KernelError(403, "NotForThisCaller", "This is not for you to call.")
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from elastic_spawner.gateway.authentication import HubAuthenticator
+from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import gateway_selector
 from elastic_spawner.gateway.kernelspecs import SpecCatalog
 from elastic_spawner.gateway.reporting import ActivityReporter
@@ -44,6 +46,19 @@ class Runtime:
     def is_synced(self) -> bool:
         """Whether every cache has its first list."""
         return all(cache.is_synced for cache in (self.kernels, self.specs, self.templates))
+
+    async def caller(self, authorization: str | None) -> Identity:
+        """The caller behind an Authorization header, if the gateway is theirs to use.
+
+        Raises KernelError: as HubAuthenticator.authenticate, and 403 to who isn't its owner.
+        """
+        caller = await self.authenticator.authenticate(authorization)
+        owner = self.settings.owner
+        if owner is not None and not caller.is_service and caller.name != owner:
+            raise KernelError(
+                403, "NotTheOwner", f"This gateway is {owner}'s own: {caller.name} can't use it."
+            )
+        return caller
 
     def insist(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
         """Make a call to the cluster in the background, and again for a while where it fails.

@@ -26,6 +26,7 @@ class GatewaySettings:
     kernels: names of the specs offered; empty means all.
     default_kernel: the spec of a start that names none; None means the first one offered.
     start_timeout: seconds a kernel's start may take.
+    owner: the one hub user who may call; None is everybody.
     """
 
     hub_api_url: str
@@ -35,6 +36,7 @@ class GatewaySettings:
     kernels: frozenset[str]
     default_kernel: str | None
     start_timeout: float
+    owner: str | None
     log_level: str
     port: int
 
@@ -62,6 +64,7 @@ class GatewaySettings:
             "kernels": read("ELASTIC_KERNELS", _names, ","),
             "default_kernel": environment.get("ELASTIC_DEFAULT_KERNEL", "").strip() or None,
             "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds, "300"),
+            "owner": environment.get("ELASTIC_OWNER") or None,
             "log_level": read("ELASTIC_LOG_LEVEL", _log_level, "INFO"),
             "port": read("ELASTIC_PORT", _port, "8888"),
         }

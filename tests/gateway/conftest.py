@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,7 @@ class Gateway:
     kernels: Kernels
     cluster: Cluster
     process: asyncio.subprocess.Process | None = None
+    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -91,6 +92,7 @@ class Gateway:
                 "ELASTIC_LOG_LEVEL": "DEBUG",
                 "ELASTIC_PORT": str(self.port),
                 "KERNEL_SECRET_OF_GATEWAY": "must-not-reach-kernels",
+                **self.environment,
             },
         )
         await ready(self.url, self.process)

@@ -10,7 +10,7 @@ from tornado.httpclient import HTTPClientError
 
 from elastic_spawner.gateway.handlers import ROUTES
 from hub_service.kinds import JUPYTER_KERNEL_SPECS
-from tests.gateway.conftest import Gateway, spec
+from tests.gateway.conftest import Gateway, free_port, spec
 from tests.gateway.support import Client, server_model, user_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -146,3 +146,28 @@ async def shown_in_list(client: Client, name: str) -> None:
     async with asyncio.timeout(2):
         while name not in (await client.request("GET", "/api/kernelspecs")).body["kernelspecs"]:
             pass
+
+
+async def test_a_users_own_gateway_serves_nobody_else(gateway: Gateway) -> None:
+    own = Gateway(
+        free_port(), gateway.namespace, gateway.hub, gateway.kernels, gateway.cluster,
+        environment={"ELASTIC_GATEWAY_NAME": "gateway-alice", "ELASTIC_OWNER": "alice"},
+    )  # fmt: skip
+    await own.start()
+    try:
+        mallory = own.client("mallory")
+        for method, path in (("GET", "/api/kernels"), ("GET", "/api/kernelspecs")):
+            answer = await mallory.request(method, path)
+            assert (answer.status, answer.body["reason"]) == (403, "NotTheOwner")
+            assert "alice" in answer.body["message"]
+        with pytest.raises(HTTPClientError) as refusal:
+            async with mallory.channels(SOME_ID):
+                pass
+        assert refusal.value.code == 403
+
+        assert (await own.client("alice").request("GET", "/api/kernels")).body == []
+        cull = f"/api/kernels/{SOME_ID}/cull"
+        idle_before = {"idle_before": "2026-01-01T00:00:00Z"}
+        assert (await own.service().request("POST", cull, idle_before)).status == 404
+    finally:
+        await own.stop()

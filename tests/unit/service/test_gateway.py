@@ -86,6 +86,7 @@ def test_defaults():
         "ELASTIC_KERNELS": "",
         "ELASTIC_DEFAULT_KERNEL": "",
         "ELASTIC_START_TIMEOUT": "300",
+        "ELASTIC_OWNER": "",
         "ELASTIC_LOG_LEVEL": "INFO",
     }
 

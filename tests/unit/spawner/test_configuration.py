@@ -108,3 +108,20 @@ def test_outside_a_cluster_the_hubs_address_must_be_given(monkeypatch: pytest.Mo
 
     configure(c, {**SETTINGS, "hub": {"apiUrl": "http://198.19.0.9:8081/hub/api"}})
     assert c.JupyterHub.hub_connect_url == "http://198.19.0.9:8081"
+
+
+def test_gateways_per_user_get_everybodys_spec() -> None:
+    c = Config()
+    gateway = {"image": "i", "mode": "per-user", "namedServers": "separate", "kernels": ["r"]}
+
+    configure(c, {"gateway": gateway, "start": {"timeout": 90}})
+
+    assert c.ElasticSpawner.gateway_mode == "per-user"
+    assert c.ElasticSpawner.gateway_url == ""
+    assert c.ElasticSpawner.gateway_named_servers == "separate"
+    spec = c.ElasticSpawner.gateway_spec
+    assert (spec["image"], spec["kernels"], spec["startTimeout"]) == ("i", ["r"], 90)
+
+    configure(c, {"gateway": {**gateway, "keepShared": True}})
+
+    assert c.ElasticSpawner.gateway_url == "http://elastic-gateway.jupyter-users:8888"

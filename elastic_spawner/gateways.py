@@ -1,0 +1,92 @@
+"""Makes users' own gateways, waits for them, and lets them go: the spawner's calls for that."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from elastic_spawner import user_gateway
+from hub_service import kinds
+from hub_service.kinds import Object
+from hub_service.kube import ApiError, Cluster, Reflector
+
+
+class GatewayError(Exception):
+    """A gateway that did not come up.
+
+    `jupyterhub_message` is what the hub shows on its spawn page.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.jupyterhub_message = message
+
+
+async def bring_up(
+    cluster: Cluster, wanted: Object, *, say: Callable[[str], None], timeout: float
+) -> None:
+    """Apply a user's gateway and return once it answers.
+
+    say: told, in a line for the spawn page, what it waits for.
+    timeout: seconds. Raises GatewayError with the sentence of the gateway's condition.
+    """
+    started = time.monotonic()
+    name, namespace = kinds.name_of(wanted), kinds.namespace_of(wanted)
+    say("gateway: starting")
+    try:
+        await _apply(cluster, wanted)
+    except ApiError as error:
+        raise GatewayError(f"The gateway could not be made: {error.message}") from error
+    last = user_gateway.Readiness(False, False, "")
+
+    def decided(gateway: Object | None) -> bool:
+        nonlocal last
+        now = user_gateway.readiness(gateway)
+        if now.message != last.message and not now.ready:
+            say(f"gateway: {now.message}")
+        last = now
+        return now.ready or now.failed
+
+    selector = f"{kinds.LABEL_OWNER}={wanted['metadata']['labels'][kinds.LABEL_OWNER]}"
+    reflector = Reflector(cluster, kinds.JUPYTER_GATEWAYS, namespace, label_selector=selector)
+    watching = asyncio.create_task(reflector.run())
+    try:
+        await reflector.wait_for((namespace, name), decided, timeout)
+    except TimeoutError:
+        raise GatewayError(
+            f"The gateway {name} was not ready within {timeout:.0f} s. {last.message}".rstrip()
+        ) from None
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    if last.failed:
+        raise GatewayError(f"The gateway {name} does not come up. {last.message}")
+    say(f"gateway: ready after {time.monotonic() - started:.0f} s")
+
+
+async def let_go(cluster: Cluster, namespace: str, name: str) -> None:
+    """Delete a user's gateway; gone already is fine."""
+    try:
+        await cluster.delete(kinds.JUPYTER_GATEWAYS, namespace, name)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+
+
+async def _apply(cluster: Cluster, wanted: Object) -> None:
+    name, namespace = kinds.name_of(wanted), kinds.namespace_of(wanted)
+    try:
+        present = await cluster.get(kinds.JUPYTER_GATEWAYS, namespace, name)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+    else:
+        if not user_gateway.is_ours(present):
+            raise GatewayError(
+                f"There is a JupyterGateway {name} in {namespace} already that is not this hub's. "
+                "The administrator renames or removes it."
+            )
+    await cluster.apply(
+        kinds.JUPYTER_GATEWAYS, namespace, name, wanted, field_manager=kinds.SPAWNER
+    )
