@@ -54,6 +54,7 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
     c.ElasticSpawner.gateway_named_servers = settings.gateway.named_servers
     c.ElasticSpawner.kernel_start_timeout = settings.start.timeout
     c.ElasticSpawner.gpu_resources = list(settings.spawner.gpu_resources)
+    c.ElasticSpawner.notebook_config = settings.spawner.notebook_config
 
 
 def _configure_service(c: Any, settings: Settings) -> None:

@@ -22,6 +22,7 @@ from elastic_spawner.progress import Notices, merged
 from hub_service import gateway, kinds
 from hub_service.kube import Cluster
 from hub_service.names import safe_label
+from hub_service.notebook_config import file_text, with_notebook_config
 
 # The hub gives up on a start at `start_timeout` with words of its own; the gateway's say more.
 _MARGIN = 5.0
@@ -107,6 +108,18 @@ class ElasticSpawner(KubeSpawner):
         Seconds that the start of a kernel may take.
 
         The time-outs of the notebook's requests to the gateway follow from it.
+        """,
+    )
+
+    notebook_config = Bool(
+        True,
+        config=True,
+        help="""
+        Put a jupyter_server configuration file into notebook pods that use a gateway.
+
+        With it, kernels outlive a notebook pod that is drained or evicted and are found again by
+        the next one, and outputs of more than 10 MB pass. The image needs nothing installed. The
+        file is found by `JUPYTER_CONFIG_PATH`.
         """,
     )
 
@@ -234,6 +247,9 @@ class ElasticSpawner(KubeSpawner):
         # The last step before the API server sees the pod: profiles, overrides and hooks have had
         # their say. It may run again for the same pod, when a request timed out.
         manifest = self.api.api_client.sanitize_for_serialization(pod)
+        if self.gateway_url and self.notebook_config:
+            manifest = with_notebook_config(manifest, file_text())
+            pod.metadata.annotations = manifest["metadata"]["annotations"]
         pod.spec, removed = without_gpus(
             manifest["spec"],
             resources=self.gpu_resources,

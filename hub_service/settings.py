@@ -145,11 +145,16 @@ class HubSettings(_Section):
 
 
 class SpawnerSettings(_Section):
-    """What ElasticSpawner takes away from notebook pods."""
+    """What ElasticSpawner does to notebook pods."""
 
     gpu_resources: list[str] = Field(
         ["nvidia.com/*", "amd.com/*", "gpu.intel.com/*"],
         description="Resource names (with * as wildcard) that a notebook pod may not hold.",
+    )
+    notebook_config: bool = Field(
+        True,
+        description="Put a jupyter_server configuration file into notebook pods: kernels outlive "
+        "a pod that is drained and are found again by the next one, and large outputs pass.",
     )
 
 

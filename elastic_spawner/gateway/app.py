@@ -19,6 +19,7 @@ from elastic_spawner.gateway import proxy as _proxy  # noqa: F401
 from elastic_spawner.gateway.handlers import ROUTES, HealthHandler
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 from elastic_spawner.gateway.kernelspecs import ResourceKernelSpecManager
+from elastic_spawner.gateway.oversize import MAX_LIMIT
 from elastic_spawner.gateway.runtime import Runtime, delete_leftovers, running
 from elastic_spawner.gateway.settings import GatewaySettings
 
@@ -67,7 +68,12 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
     def init_webapp(self) -> None:
         """Make the web application."""
         super().init_webapp()
-        self.web_app.settings.update(runtime=self.runtime, log=self.log, log_function=_log_request)
+        self.web_app.settings.update(
+            runtime=self.runtime,
+            log=self.log,
+            log_function=_log_request,
+            websocket_max_message_size=MAX_LIMIT,
+        )
 
     def _create_request_handlers(self) -> list[tuple[str, type[RequestHandler]]]:
         """Only our own: what is not listed there can't be reached."""

@@ -17,14 +17,19 @@ from jupyter_server.base.zmqhandlers import (
 from jupyter_server.services.kernels.handlers import ZMQChannelsHandler
 from tornado.websocket import WebSocketClosedError
 
+from elastic_spawner.gateway import oversize
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.jsonerrors import JSONErrors
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 
 _V1 = "v1.kernel.websocket.jupyter.org"
-_HEADER, _PARENT = 0, 1  # parts of a message after its signature
+_HEADER, _PARENT, _CONTENT, _BUFFERS = 0, 1, 3, 4  # parts of a message after its signature
 _TO_KERNEL = ("shell", "control", "stdin")
+# To read and write such a message's content takes so long that others would notice.
+_LARGE = 1_000_000
+# What a websocket's message may have beyond the kernel's, generously.
+_ENVELOPE = 10_000
 
 # Until the subscription to iopub has got through to the kernel, what it publishes is lost to us.
 # The first request whose status is heard shows that it has. These are the seconds until the next
@@ -51,6 +56,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         self._holding = False  # while the kernel's pod is being replaced
         self._held: list[str | bytes] = []
         self._opened = False
+        self._limit = oversize.limit_of(self.request.headers)
 
     async def prepare(self) -> None:
         """Identify the caller and find the kernel among theirs; KernelError as for requests."""
@@ -164,10 +170,41 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             stream.on_recv_stream(self._on_zmq_reply)
 
     def _on_zmq_reply(self, stream: Any, msg_list: list[bytes]) -> None:
-        if getattr(stream, "channel", None) == "shell":
-            _, parts = self.session.feed_identities(msg_list)
-            self.manager.monitor.replied(self.session.unpack(parts[1 + _PARENT]))
-        super()._on_zmq_reply(stream, msg_list)
+        _, parts = self.session.feed_identities(msg_list)
+        parts, channel = parts[1:], getattr(stream, "channel", "")
+        if channel == "shell":
+            self.manager.monitor.replied(self.session.unpack(parts[_PARENT]))
+        size = sum(map(len, parts))
+        if size > self._limit - _ENVELOPE:
+            self._leave_out(channel, parts, size)
+        elif size > _LARGE and self.subprotocol != _V1 and len(parts) == _BUFFERS:
+            self._pass_on_text(channel, msg_list)
+        else:
+            super()._on_zmq_reply(stream, msg_list)
+
+    def _pass_on_text(self, channel: str, msg_list: list[bytes]) -> None:
+        """Pass a message on with its content as the kernel wrote it, which is JSON already."""
+        try:
+            _, signed = self.session.feed_identities(msg_list)
+            message = self.session.deserialize(signed, content=False, copy=True)
+            content = bytes(message.pop("content")).decode()
+        except ValueError as error:
+            self.log.warning("kernel %s: a message that can't be read: %s", self.kernel_id, error)
+            return
+        envelope = json.dumps(message | {"channel": channel}, default=date_default)
+        text = f'{envelope[:-1]}, "content": {content}}}'.encode()
+        if len(text) > self._limit:
+            self._leave_out(channel, signed[1:], len(text))
+            return
+        with contextlib.suppress(WebSocketClosedError):
+            self.write_message(text)
+
+    def _leave_out(self, channel: str, parts: list[bytes], size: int) -> None:
+        """Say that a message is too large for this client, where it would have been."""
+        header, parent = self.session.unpack(parts[_HEADER]), self.session.unpack(parts[_PARENT])
+        kind = header["msg_type"]
+        self.log.info("kernel %s: %s of %d bytes not passed on", self.kernel_id, kind, size)
+        self._write(channel, *oversize.substitute(channel, kind, size, self._limit), parent)
 
     def resume(self) -> None:
         """Pass on what came meanwhile, or refuse it if the kernel has ended."""

@@ -28,6 +28,7 @@ from tornado import httpserver, netutil, web
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from elastic_spawner.gateway.oversize import DEFAULT_LIMIT, SIZE_HEADER
 from hub_service import kernel as kernels
 from hub_service import kinds
 from hub_service.kinds import Object
@@ -278,13 +279,21 @@ class Client:
 
     @asynccontextmanager
     async def channels(
-        self, kernel_id: str, protocol: str = "", session: str = ""
+        self, kernel_id: str, protocol: str = "", session: str = "", takes: int | None = None
     ) -> AsyncIterator[Channels]:
-        """A websocket, with the newer protocol (V1) or the older one."""
+        """A websocket, with the newer protocol (V1) or the older one.
+
+        takes: bytes of the largest message, which the gateway is told; None: tornado's default.
+        """
         url = f"ws{self.url.removeprefix('http')}/api/kernels/{kernel_id}/channels"
         session = session or uuid.uuid4().hex
-        request = HTTPRequest(f"{url}?session_id={session}", headers=self._headers)
-        connection = await websocket_connect(request, subprotocols=[protocol] * bool(protocol))
+        size = {} if takes is None else {SIZE_HEADER: str(takes)}
+        request = HTTPRequest(f"{url}?session_id={session}", headers=self._headers | size)
+        connection = await websocket_connect(
+            request,
+            subprotocols=[protocol] * bool(protocol),
+            max_message_size=takes or DEFAULT_LIMIT,
+        )
         assert (connection.selected_subprotocol or "") == protocol
         try:
             yield Channels(connection)
@@ -298,7 +307,10 @@ class Channels:
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self._connection = connection
 
-    async def send(self, kind: str, content: dict[str, Any], channel: str = "shell") -> str:
+    async def send(
+        self, kind: str, content: dict[str, Any], channel: str = "shell", note: str = ""
+    ) -> str:
+        """Send a message with a note in its metadata; its id."""
         message_id = uuid.uuid4().hex
         header = {
             "msg_id": message_id,
@@ -308,7 +320,8 @@ class Channels:
             "version": "5.3",
             "date": datetime.now(UTC).isoformat(),
         }
-        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+        message = {"header": header, "parent_header": {}, "content": content}
+        message["metadata"] = {"note": note}
         if self._connection.selected_subprotocol == V1:
             data = serialize_msg_to_ws_v1(message, channel, lambda part: json.dumps(part).encode())
             await self._connection.write_message(data, binary=True)
