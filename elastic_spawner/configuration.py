@@ -93,6 +93,14 @@ def _configure_roles(c: Any, service_name: str) -> None:
                 "scopes": ["self", access],
             }
         )
+    roles.append(
+        {
+            "name": f"{service_name}-service",
+            "description": "Whose servers run: gateways of others are let go",
+            "services": [service_name],
+            "scopes": ["read:servers"],
+        }
+    )
     c.JupyterHub.load_roles = roles
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
+from datetime import UTC, datetime
 from typing import Any
 
 from jupyterhub.utils import maybe_future
@@ -239,6 +240,7 @@ class ElasticSpawner(KubeSpawner):
             self.gateway_spec,
             named_servers=self.gateway_named_servers,
             choice=self._choice(),
+            now=datetime.now(UTC),
         )
         timeout = max(self.start_timeout - _MARGIN, 1.0)
         await gateways.bring_up(self._cluster(), wanted, say=self._notices.add, timeout=timeout)

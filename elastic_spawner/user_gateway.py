@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from hub_service import kinds
+from hub_service import kinds, timestamps
 from hub_service.kinds import Object
 from hub_service.names import safe_label, user_gateway_name
 
@@ -82,20 +83,25 @@ def resource(
     *,
     named_servers: str,
     choice: Choice,
+    now: datetime,
 ) -> Object:
     """The JupyterGateway to apply.
 
     spec: as for everybody, from the settings.
+    now: of the start, which shows in the resource. So that one that is just being looked at by
+    who removes unused gateways has changed by it, and stays.
     """
     labels = {kinds.LABEL_MANAGED_BY: kinds.SPAWNER, kinds.LABEL_OWNER: safe_label(user)}
+    annotations = {kinds.ANNOTATION_STARTED: timestamps.microseconds(now)}
     metadata: Object = {
         "name": name(user, server, named_servers=named_servers, choice=choice),
         "namespace": namespace,
         "labels": labels,
+        "annotations": annotations,
     }
     if _is_separate(named_servers, choice):
         labels[kinds.LABEL_SERVER] = safe_label(server)
-        metadata["annotations"] = {kinds.ANNOTATION_SERVER: server}
+        annotations[kinds.ANNOTATION_SERVER] = server
     return {
         "apiVersion": kinds.JUPYTER_GATEWAYS.api_version,
         "kind": kinds.JUPYTER_GATEWAYS.kind,

@@ -19,6 +19,7 @@ from tornado.httpserver import HTTPServer
 
 from hub_service import gateway, settings, web
 from hub_service.activity import GatewayClient
+from hub_service.hub import HubClient
 from hub_service.kinds import (
     COMPONENT_GATEWAY,
     COMPONENT_KERNEL,
@@ -42,9 +43,11 @@ from hub_service.kube import (
 )
 from hub_service.kube.backoff import Backoff
 from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.kernels import KernelReconciler, Rules
 from hub_service.reconcile.seals import Seals
+from hub_service.reconcile.user_gateways import ServersOf, UserGatewayReconciler
 from hub_service.settings import Settings, SettingsError
 
 log = logging.getLogger("hub_service")
@@ -75,8 +78,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 class Worker:
     """All parts of the service, for one namespace.
 
-    `token` is the service's own, which gateways know it by; `gateway_url` tells where a gateway
-    of a name and namespace is reached.
+    `token` is the service's own, which gateways know it by; `servers_of` asks the hub for a user's
+    servers; `gateway_url` tells where a gateway of a name and namespace is reached.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Worker:
         config: Settings,
         token: str,
         *,
+        servers_of: ServersOf,
         gateway_url: Callable[[str, str], str] = gateway.url,
     ) -> None:
         self._cluster = cluster
@@ -112,7 +116,11 @@ class Worker:
             cluster, DEPLOYMENTS, namespace, label_selector=_selector(COMPONENT_GATEWAY)
         )
         self._reflectors = (self.kernels, self._pods, self._gateways, self._deployments)
-        self._controllers = (self._kernel_controller(token), self._gateway_controller())
+        self._controllers = (
+            self._kernel_controller(token),
+            self._gateway_controller(),
+            self._user_gateway_controller(servers_of),
+        )
 
     def _kernel_controller(self, token: str) -> Controller:
         queue = WorkQueue[Key]()
@@ -144,6 +152,18 @@ class Worker:
         controller = Controller("gateway", reconciler.reconcile, workers=2)
         controller.follow(self._gateways)
         controller.follow(self._deployments)
+        return controller
+
+    def _user_gateway_controller(self, servers_of: ServersOf) -> Controller:
+        reconciler = UserGatewayReconciler(
+            self._cluster,
+            gateways=self._gateways,
+            kernels=self.kernels,
+            servers_of=servers_of,
+        )
+        controller = Controller("user gateway", reconciler.reconcile, workers=2)
+        controller.follow(self._gateways, user_gateway_reconciling.that_came_or_went)
+        controller.follow(self.kernels, user_gateway_reconciling.gateway_of_ended_kernel)
         return controller
 
     def is_ready(self) -> bool:
@@ -212,7 +232,9 @@ async def run(config: Settings, environment: Mapping[str, str]) -> None:
     """Serve and reconcile until SIGTERM, SIGINT or the end of standard input."""
     stopping = _stopping()
     async with Cluster.from_environment() as cluster:
-        worker = Worker(cluster, config, environment["JUPYTERHUB_API_TOKEN"])
+        token = environment["JUPYTERHUB_API_TOKEN"]
+        hub = HubClient(environment["JUPYTERHUB_API_URL"], token)
+        worker = Worker(cluster, config, token, servers_of=hub.servers_of)
         pages = web.application(
             prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
             kernels=worker.kernels,

@@ -63,7 +63,9 @@ COMPONENT_GATEWAY = "gateway"
 MANAGER = "elastic-hub-service"
 # Manages the gateways that belong to one user each.
 SPAWNER = "elastic-spawner"
-# On such a gateway that serves one hub server only: that server's name.
+# On such a gateway: when a server of the user's started last; and where it serves one hub server
+# only, that server's name.
+ANNOTATION_STARTED = f"{GROUP}/server-started"
 ANNOTATION_SERVER = f"{GROUP}/server-name"
 
 # Zero to JupyterHub's network policies let pods with this label reach the hub.

@@ -138,17 +138,22 @@ class Cluster:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         grace_period: int | None = None,
         propagation: str = "Background",
     ) -> Object:
-        """Delete; with `uid`, only that very object (ApiError 409 where it is another by now)."""
+        """Delete; with `uid`, only that very object (ApiError 409 where it is another by now).
+
+        With `resource_version`, only if it has not been changed since.
+        """
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": propagation,
         }
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        if given := {name: value for name, value in preconditions.items() if value is not None}:
+            options["preconditions"] = given
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
         return await self._request("DELETE", _path(resource, namespace, name), body=options)

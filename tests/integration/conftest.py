@@ -17,10 +17,15 @@ from hub_service import gateway, settings
 from hub_service.app import Worker
 from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
 from hub_service.kube import Cluster
+from hub_service.reconcile.user_gateways import ServersOf
 from tests.integration.support import Observed
 
 ROOT = Path(__file__).parent.parent.parent
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+
+
+async def nobody_knows(_user: str) -> None:
+    """A hub that gives no answer about servers."""
 
 
 @pytest.fixture(scope="session")
@@ -83,9 +88,18 @@ def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Calla
 
     @asynccontextmanager
     async def run(
-        *, gateway_url: Callable[[str, str], str] = gateway.url, **sections: Any
+        *,
+        gateway_url: Callable[[str, str], str] = gateway.url,
+        servers_of: ServersOf = nobody_knows,
+        **sections: Any,
     ) -> AsyncIterator[Worker]:
-        worker = Worker(cluster, config(**sections), "service-token", gateway_url=gateway_url)
+        worker = Worker(
+            cluster,
+            config(**sections),
+            "service-token",
+            servers_of=servers_of,
+            gateway_url=gateway_url,
+        )
         task = asyncio.create_task(worker.run())
         try:
             yield worker

@@ -12,6 +12,12 @@ from elastic_spawner import ElasticSpawner, configure
 from hub_service.settings import SettingsError
 
 SETTINGS: dict[str, Any] = {"gateway": {"image": "elastic/gateway:dev"}}
+SERVICE_ROLE = {
+    "name": "elastic-service",
+    "description": "Whose servers run: gateways of others are let go",
+    "services": ["elastic"],
+    "scopes": ["read:servers"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +70,7 @@ def test_services_and_roles_of_others_stay() -> None:
     assert c.JupyterHub.load_roles == [
         {"name": "user", "scopes": ["self", "read:groups", "access:services!service=elastic"]},
         {"name": "teachers", "scopes": ["list:users"]},
+        SERVICE_ROLE,
     ]
 
 
@@ -72,7 +79,8 @@ def test_users_may_reach_the_service_by_default() -> None:
 
     configure(c, SETTINGS)
 
-    (role,) = c.JupyterHub.load_roles
+    role, service_role = c.JupyterHub.load_roles
+    assert service_role == SERVICE_ROLE
     assert role["name"] == "user"
     assert role["scopes"] == ["self", "access:services!service=elastic"]
 

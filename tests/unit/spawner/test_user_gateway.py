@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ from elastic_spawner.user_gateway import (
 from hub_service import kinds
 
 NOTHING = Choice()
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SPEC = {"image": "elastic/gateway:dev", "kernels": ["r", "python"], "defaultKernel": "python"}
 
 
 def build(server: str = "", choice: Choice = NOTHING, named: str = "shared") -> dict[str, Any]:
-    return resource("Ada@x", server, "users", SPEC, named_servers=named, choice=choice)
+    return resource("Ada@x", server, "users", SPEC, named_servers=named, choice=choice, now=NOW)
 
 
 def test_a_gateway_says_whose_it_is() -> None:
@@ -31,7 +33,9 @@ def test_a_gateway_says_whose_it_is() -> None:
     assert made["spec"] == {**SPEC, "owner": "Ada@x"}
     assert made["metadata"]["name"] == name("Ada@x", "", named_servers="shared", choice=NOTHING)
     assert made["metadata"]["labels"][kinds.LABEL_OWNER].startswith("ada-x-")
-    assert "annotations" not in made["metadata"]
+    assert made["metadata"]["annotations"] == {
+        kinds.ANNOTATION_STARTED: "2026-01-02T03:04:05.000000Z"
+    }
     assert is_ours(made)
     assert not is_ours({"metadata": {"labels": {kinds.LABEL_MANAGED_BY: kinds.MANAGER}}})
 
@@ -45,7 +49,7 @@ def test_named_servers_share_a_gateway_or_have_one_each() -> None:
     assert len(names("separate")) == 3
     assert len(names("shared", Choice(kernels=("r",)))) == 3
     separate = build("second", named="separate")["metadata"]
-    assert separate["annotations"] == {kinds.ANNOTATION_SERVER: "second"}
+    assert separate["annotations"][kinds.ANNOTATION_SERVER] == "second"
     assert separate["labels"][kinds.LABEL_SERVER] == "second"
 
 
