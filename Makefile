@@ -122,3 +122,7 @@ test-unit: venv ## Tests that need no cluster, under a minute
 .PHONY: test
 test: lint docs venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) $(SUITES)
+
+.PHONY: test-z2jh
+test-z2jh: venv ## The end-to-end tests on a hub by Zero to JupyterHub's chart (Z2JH_CHART=folder or reference)
+	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) chart chart-end-to-end

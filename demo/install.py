@@ -99,8 +99,7 @@ def install(
     an old name).
     """
     settings = settings_of_values(images, overrides)
-    kubectl("apply", "-f", str(ROOT / "crds"), "-f", str(ROOT / "helm-values" / "rbac.yaml"))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+    apply_kinds()
     metadata = {"name": HUB_NAMESPACE, "labels": {DEMO_LABEL: "true"}}
     _apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
     password = _hub_secret()
@@ -114,10 +113,9 @@ def install(
     variables = {
         "HUB_IMAGE": images.name("hub"),
         "PROXY_IMAGE": images.name("proxy"),
-        "KERNEL_IMAGE": images.name("kernel"),
         "PULL_POLICY": images.pull_policy,
     }
-    _apply(_rendered("kernels.yaml", variables))
+    apply_kernels(images)
     hub = _rendered("hub.yaml", variables)
     _mark_with(hub, _digest(config))
     _apply(hub)
@@ -125,6 +123,23 @@ def install(
         kubectl("-n", HUB_NAMESPACE, "rollout", "restart", "deployment/hub")
     for deployment in ("proxy", "hub"):
         _wait_for_rollout(HUB_NAMESPACE, deployment)
+    wait_for_gateway(settings, restart=restart)
+    return Installation(public_url(), password, settings["namespace"])
+
+
+def apply_kinds() -> None:
+    """The five kinds, and what hub, service and gateways may do."""
+    kubectl("apply", "-f", str(ROOT / "crds"), "-f", str(ROOT / "helm-values" / "rbac.yaml"))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+
+
+def apply_kernels(images: Images) -> None:
+    """The kernels that people choose from."""
+    _apply(_rendered("kernels.yaml", {"KERNEL_IMAGE": images.name("kernel")}))
+
+
+def wait_for_gateway(settings: Mapping[str, Any], *, restart: bool = False) -> None:
+    """Until the shared gateway, which the hub's service makes, answers."""
     namespace, gateway = settings["namespace"], settings["gateway"].get("name", "elastic-gateway")
     if settings["gateway"].get("mode") == "per-user":
         return Installation(_public_url(), password, namespace)
@@ -132,7 +147,6 @@ def install(
     if restart:
         kubectl("-n", namespace, "rollout", "restart", f"deployment/{gateway}")
     _wait_for_rollout(namespace, gateway)
-    return Installation(_public_url(), password, namespace)
 
 
 def uninstall() -> None:
@@ -209,7 +223,7 @@ def _wait_for_rollout(namespace: str, deployment: str) -> None:
         raise KubectlError(f"{error}\n{pods}\n{logs}") from None
 
 
-def _public_url() -> str:
+def public_url() -> str:
     """Where the hub is reached from here: HUB_URL if that is set, else the node's port."""
     if given := os.environ.get("HUB_URL"):
         return given.rstrip("/")

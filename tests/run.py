@@ -26,6 +26,7 @@ from demo import existing
 from demo.install import KubectlError, uninstall
 from localcluster import host
 from localcluster.layout import ClusterError
+from tests.z2jh import chart as by_chart
 
 ROOT = Path(__file__).parent.parent
 MAIN, GATEWAY = ".venv/bin/python", ".venv-gateway/bin/python"
@@ -49,6 +50,7 @@ class Suite:
     folder: str
     python: str = MAIN
     cluster: bool = False
+    needs: str = ""  # an environment variable that only this suite gets
 
 
 SUITES = {
@@ -59,6 +61,10 @@ SUITES = {
         Suite("integration", "tests/integration", cluster=True),
         Suite("end-to-end", "tests/e2e", cluster=True),
         Suite("local-cluster", "tests/localcluster"),  # starts its own
+        # The same hub by the chart of Zero to JupyterHub, where Z2JH_CHART names one.
+        # Not beside the suites above: both hubs have the same names.
+        Suite("chart", "tests/z2jh", cluster=True, needs="Z2JH_CHART"),
+        Suite("chart-end-to-end", "tests/e2e", cluster=True, needs="Z2JH_CHART"),
     )
 }
 
@@ -95,6 +101,7 @@ def existing_cluster() -> Iterator[dict[str, str]]:
     try:
         yield {name: value for name in _ACCESS if (value := os.environ.get(name))}
     finally:
+        by_chart.uninstall()
         uninstall()
 
 
@@ -129,10 +136,15 @@ def main() -> int:
     if unknown := set(options.suites) - set(SUITES):
         parser.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
     signal.signal(signal.SIGTERM, _end)
-    suites = [SUITES[name] for name in options.suites or SUITES]
+    named = options.suites or [suite.name for suite in SUITES.values() if not suite.needs]
+    suites = [SUITES[name] for name in named]
     if options.existing:
         suites = [suite for suite in suites if suite.name != "local-cluster"]
-    plain = {name: value for name, value in os.environ.items() if name not in _ACCESS}
+    for suite in suites:
+        if suite.needs and not os.environ.get(suite.needs):
+            parser.error(f"{suite.name} can't run, nothing was tested: {suite.needs} is not set")
+    special = {*_ACCESS, *(suite.needs for suite in SUITES.values())}
+    plain = {name: value for name, value in os.environ.items() if name not in special}
     results: dict[str, Counts] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -147,14 +159,19 @@ def main() -> int:
                     print(f"error: no cluster for the tests: {error}", file=sys.stderr)
                     return 1
             environment = plain | (access if suite.cluster else {})
+            if suite.needs:
+                environment |= {suite.needs: os.environ[suite.needs]}
             results[suite.name] = run(suite, folder / f"{suite.name}.xml", environment)
     return _sum_up(results)
 
 
 def _sum_up(results: dict[str, Counts]) -> int:
-    print("\nsuite            passed  failed  skipped  seconds")
+    print("\nsuite             passed  failed  skipped  seconds")
     for name, c in results.items():
-        print(f"{name:<15} {c.passed:>7} {c.failed:>7} {c.skipped:>8} {c.seconds:>8.1f}")
+        print(f"{name:<16} {c.passed:>7} {c.failed:>7} {c.skipped:>8} {c.seconds:>8.1f}")
+    for suite in SUITES.values():
+        if suite.needs and suite.name not in results:
+            print(f"{suite.name:<16} did not run: it is run by name, with {suite.needs} set")
     failed = sum(c.failed for c in results.values())
     passed = sum(c.passed for c in results.values())
     skipped = sum(c.skipped for c in results.values())

@@ -8,18 +8,20 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from demo.install import HUB_NAMESPACE, Images, Installation, install, kubectl
+from demo import install as by_manifests
+from demo.install import HUB_NAMESPACE, Images, Installation, kubectl
 from demo.observe import kernels_of, watching
 from hub_service.kinds import JUPYTER_KERNELS, Object
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
 from tests.e2e.support import House, OneKernel
+from tests.z2jh import chart as by_chart
 
 # Whatever can put a GPU into a notebook's pod does so in this hub, for all tests.
 GREEDY_NOTEBOOKS = """
 c.KubeSpawner.extra_resource_limits = {"nvidia.com/gpu": "1"}
 c.KubeSpawner.init_containers = [{
-    "name": "prepare", "image": demo["notebookImage"], "command": ["true"],
+    "name": "prepare", "image": c.KubeSpawner.image, "command": ["true"],
     "resources": {"limits": {"nvidia.com/gpu": "1"}},
 }]
 c.KubeSpawner.lifecycle_hooks = {"postStart": {"exec": {"command": ["touch", "/tmp/hooked"]}}}
@@ -31,7 +33,7 @@ c.KubeSpawner.profile_list = [
 
 def add_a_sidecar(spawner, pod):
     pod.spec.containers.append({
-        "name": "sidecar", "image": demo["notebookImage"], "command": ["sleep", "infinity"],
+        "name": "sidecar", "image": c.KubeSpawner.image, "command": ["sleep", "infinity"],
         "resources": {"requests": {"nvidia.com/gpu": "1"}, "limits": {"nvidia.com/gpu": "1"}},
     })
     return pod
@@ -49,7 +51,8 @@ def images() -> Images:
 def installation(images: Images) -> Iterator[Installation]:
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("no cluster: KUBECONFIG is not set (`make test` sets one up)")
-    yield install(images, extra_config=GREEDY_NOTEBOOKS)
+    way = by_chart if os.environ.get(by_chart.VARIABLE) else by_manifests
+    yield way.install(images, extra_config=GREEDY_NOTEBOOKS)
     for target in ("deployment/hub", "deployment/proxy"):
         print(kubectl("-n", HUB_NAMESPACE, "logs", target, "--tail=400"))
 
