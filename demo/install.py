@@ -139,10 +139,10 @@ def apply_kernels(images: Images) -> None:
 
 
 def wait_for_gateway(settings: Mapping[str, Any], *, restart: bool = False) -> None:
-    """Until the shared gateway, which the hub's service makes, answers."""
-    namespace, gateway = settings["namespace"], settings["gateway"].get("name", "elastic-gateway")
+    """Until the shared gateway, which the hub's service makes, answers; users' have no wait."""
     if settings["gateway"].get("mode") == "per-user":
-        return Installation(_public_url(), password, namespace)
+        return
+    namespace, gateway = settings["namespace"], settings["gateway"].get("name", "elastic-gateway")
     kubectl("-n", namespace, "wait", "--for=create", "--timeout=60s", f"deployment/{gateway}")
     if restart:
         kubectl("-n", namespace, "rollout", "restart", f"deployment/{gateway}")
