@@ -135,7 +135,8 @@ def apply_kinds() -> None:
 
 def apply_kernels(images: Images) -> None:
     """The kernels that people choose from."""
-    _apply(_rendered("kernels.yaml", {"KERNEL_IMAGE": images.name("kernel")}))
+    names = {"KERNEL_IMAGE": images.name("kernel"), "R_KERNEL_IMAGE": images.name("kernel-r")}
+    _apply(_rendered("kernels.yaml", names))
 
 
 def wait_for_gateway(settings: Mapping[str, Any], *, restart: bool = False) -> None:

@@ -19,7 +19,7 @@ from hub_service.kinds import (
     is_true,
     status_of,
 )
-from hub_service.kube.client import ApiError, Cluster
+from hub_service.kube import ApiError, Cluster
 from hub_service.kube.reflector import Reflector
 from hub_service.names import safe_label
 

@@ -45,6 +45,7 @@ from hub_service.kube.backoff import Backoff
 from hub_service.reconcile import kernels as kernel_reconciling
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
+from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernels import KernelReconciler, Rules
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.user_gateways import ServersOf, UserGatewayReconciler
@@ -118,6 +119,7 @@ class Worker:
         self._reflectors = (self.kernels, self._pods, self._gateways, self._deployments)
         self._controllers = (
             self._kernel_controller(token),
+            self._interrupt_controller(),
             self._gateway_controller(),
             self._user_gateway_controller(servers_of),
         )
@@ -140,6 +142,12 @@ class Worker:
         controller.follow(self.kernels)
         controller.follow(self._pods, kernel_reconciling.kernel_of_pod)
         controller.follow(self._gateways, reconciler.kernels_of_gateway)
+        return controller
+
+    def _interrupt_controller(self) -> Controller:
+        reconciler = InterruptReconciler(self._cluster, kernels=self.kernels)
+        controller = Controller("interrupt", reconciler.reconcile, workers=8)
+        controller.follow(self.kernels, kernels_to_interrupt)
         return controller
 
     def _gateway_controller(self) -> Controller:

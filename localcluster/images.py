@@ -28,6 +28,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "requirements/proxy.txt", "images/proxy/package.json", "images/proxy/package-lock.json",
     ),
     "kernel": ("requirements/kernel.txt",),
+    "kernel-r": (),
     "notebook": ("requirements/notebook.txt", "images/notebook/overrides.json"),
     "gateway": ("requirements/gateway.txt", *_PROJECT_FILES),
     "hub": ("requirements/hub.txt", *_PROJECT_FILES),

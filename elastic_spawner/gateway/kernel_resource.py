@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from hub_service import kinds
+from hub_service import kinds, timestamps
 from hub_service.kinds import Object, Phase
 from hub_service.names import kernel_name, safe_label
 
@@ -120,6 +121,18 @@ def secret_ownership(kernel: Object) -> Object:
     reference = kinds.owner_reference(kernel, kinds.JUPYTER_KERNELS)
     # Blocking the owner's deletion asks for a right (on its finalizers) that is of no use here.
     return {"metadata": {"ownerReferences": [{**reference, "blockOwnerDeletion": False}]}}
+
+
+def interrupt_request(interrupt_id: str, now: datetime) -> Object:
+    """The merge patch that asks the service for an interrupt by signal."""
+    return {"spec": {"interrupt": {"id": interrupt_id, "at": timestamps.microseconds(now)}}}
+
+
+def interrupt_outcome(kernel: Object | None, interrupt_id: str) -> Object | None:
+    """`status.interrupt` once the service has said what came of that request; None before."""
+    outcome: Object = kinds.status_of(kernel or {}).get("interrupt") or {}
+    settled = outcome.get("id") == interrupt_id and "delivered" in outcome
+    return outcome if settled else None
 
 
 def gateway_selector(gateway: str) -> str:

@@ -137,15 +137,12 @@ class ElasticKernelManager(RemoteKernelManager):
         self.load_connection_info(connection)
 
     async def interrupt_kernel(self) -> None:
-        """Interrupt the running cell by a signed message on the control channel."""
+        """Interrupt the running cell: by a message on the control channel, or else by a signal."""
         self._require_alive()
         if self.kernel_spec.interrupt_mode != "message":
-            raise KernelError(
-                501,
-                "InterruptNotSupported",
-                "This kernel takes interrupts as signals only, which don't reach its pod. "
-                "Set interruptMode: message in its JupyterKernelSpec if it can do that.",
-            )
+            assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
+            await self.process_proxy.interrupt()
+            return
         self._connect_control_socket()
         self.session.send(self._control_socket, self.session.msg("interrupt_request", content={}))
 

@@ -13,7 +13,9 @@ import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from enterprise_gateway.services.processproxies.processproxy import (
     BaseProcessProxyABC,
@@ -37,6 +39,8 @@ _STATUS_BY_REASON = {
     kinds.Reason.POD_REJECTED: 422,
     "KernelDeleted": 410,
 }
+# Seconds that the service may take over an interrupt; more than its own limits together.
+_INTERRUPT_TIMEOUT = 12.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class KernelProxy(RemoteProcessProxy):
         self.incarnation = 0
         self._runtime: Runtime = kernel_manager.runtime
         self._key = ""
+        self._interrupting = asyncio.Lock()
 
     async def launch_process(self, _: list[str], **kwargs: Any) -> KernelProxy:
         """Create the kernel and wait until it answers; on failure nothing of it is left.
@@ -99,6 +104,24 @@ class KernelProxy(RemoteProcessProxy):
                 )
             )
             await self._connect(timeout)
+
+    async def interrupt(self) -> None:
+        """Have SIGINT sent to the kernel's processes; returns once it was.
+
+        One at a time: a second request would take the place of the first in the resource.
+        Raises KernelError with the service's sentence where the signal was not sent.
+        """
+        async with self._interrupting:
+            interrupt_id = uuid4().hex
+            body = kernel_resource.interrupt_request(interrupt_id, datetime.now(UTC))
+            await self._call(
+                self._runtime.cluster.merge_patch(
+                    kinds.JUPYTER_KERNELS, self._namespace, self.name, body
+                )
+            )
+            outcome = await self._interrupted(interrupt_id)
+        if not outcome["delivered"]:
+            raise KernelError(409, "NotInterrupted", str(outcome.get("message")))
 
     async def delete(self) -> None:
         """Delete the kernel's resource; what belongs to it goes with it. Gone already is fine."""
@@ -230,6 +253,29 @@ class KernelProxy(RemoteProcessProxy):
         if observation.ending:
             raise _refusal(observation.ending)
         return str(observation.pod_ip)
+
+    async def _interrupted(self, interrupt_id: str) -> kinds.Object:
+        """Wait for what came of an interrupt. Raises KernelError."""
+        try:
+            kernel = await self._runtime.kernels.wait_for(
+                (self._namespace, self.name),
+                lambda item: (
+                    item is None
+                    or kernel_resource.interrupt_outcome(item, interrupt_id) is not None
+                ),
+                _INTERRUPT_TIMEOUT,
+            )
+        except TimeoutError:
+            raise KernelError(
+                504,
+                "InterruptTimeout",
+                "The hub's service has not sent the interrupt within "
+                f"{_INTERRUPT_TIMEOUT:.0f} seconds. Try again, or restart the kernel.",
+            ) from None
+        outcome = kernel_resource.interrupt_outcome(kernel, interrupt_id)
+        if outcome is None:
+            raise KernelError(410, "KernelDeleted", "The kernel's resource is gone.")
+        return outcome
 
     async def _first_heartbeat(self, ip: str) -> None:
         """Wait for the echo, or for the end of a pod that dies before it."""

@@ -4,8 +4,10 @@ The only folder that imports kubernetes_asyncio, and ignorant of Jupyter: it wor
 of any kind.
 """
 
-from hub_service.kube.client import ApiError, Cluster, ConfigurationError, ResourceType
+from hub_service.kube.client import Cluster, ConfigurationError, ResourceType
 from hub_service.kube.controller import Controller
+from hub_service.kube.errors import ApiError
+from hub_service.kube.execute import Executed
 from hub_service.kube.reflector import Reflector
 from hub_service.kube.store import Key, Object, key_of
 from hub_service.kube.workqueue import WorkQueue
@@ -15,6 +17,7 @@ __all__ = [
     "Cluster",
     "ConfigurationError",
     "Controller",
+    "Executed",
     "Key",
     "Object",
     "Reflector",

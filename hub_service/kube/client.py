@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import aiohttp
 from kubernetes_asyncio import config as kubernetes_config
 from kubernetes_asyncio.client import ApiClient, Configuration
+
+from hub_service.kube.errors import ApiError, unanswered
+from hub_service.kube.execute import Executed, execute
 
 Object = dict[str, Any]
 
@@ -46,21 +49,6 @@ class ResourceType(Protocol):
 
 class ConfigurationError(Exception):
     """No usable way to the API server: neither a pod's own nor a kubeconfig."""
-
-
-class ApiError(Exception):
-    """The API server's refusal, or no answer at all.
-
-    `status` is the HTTP status (404 not found, 409 conflict or already there, 403 forbidden,
-    410 expired, 422 invalid), or 0 where no answer came: then the request may have been carried
-    out or not. `reason` is one word, `message` the server's sentence.
-    """
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status} {reason}: {message}")
-        self.status = status
-        self.reason = reason
-        self.message = message
 
 
 class Cluster:
@@ -222,7 +210,19 @@ class Cluster:
             finally:
                 response.close()  # not kept for reuse: there may be more to come on it
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _unanswered(error) from error
+            raise unanswered(error) from error
+
+    async def execute(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        command: Sequence[str],
+        *,
+        timeout: float = 10.0,
+    ) -> Executed:
+        """Run a command in a container to its end: see `execute.execute`. Raises ApiError."""
+        return await execute(self._api, namespace, pod, container, command, timeout=timeout)
 
     async def _request(
         self,
@@ -240,7 +240,7 @@ class Cluster:
             async with response:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _unanswered(error) from error
+            raise unanswered(error) from error
         if not 200 <= response.status <= 299:
             raise _refusal(response.status, data)
         try:
@@ -325,9 +325,3 @@ def _refusal(status: int, data: bytes) -> ApiError:
         return ApiError(status, str(answer["reason"]), str(answer["message"]))
     except (ValueError, KeyError, TypeError):
         return ApiError(status, "Unknown", text[:1000])
-
-
-def _unanswered(error: Exception) -> ApiError:
-    if isinstance(error, TimeoutError):
-        return ApiError(0, "Timeout", "no answer from the API server in time")
-    return ApiError(0, "Unreachable", f"no answer from the API server: {error}")

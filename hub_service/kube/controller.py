@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from hub_service.kube.client import ApiError
+from hub_service.kube.errors import ApiError
 from hub_service.kube.reflector import Reflector
 from hub_service.kube.store import Key, Object
 from hub_service.kube.workqueue import WorkQueue

@@ -13,7 +13,8 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from hub_service.kube.backoff import Backoff
-from hub_service.kube.client import ApiError, Cluster, ResourceType
+from hub_service.kube.client import Cluster, ResourceType
+from hub_service.kube.errors import ApiError
 from hub_service.kube.store import Change, Indexer, Key, Object, Store, as_number
 
 log = logging.getLogger(__name__)

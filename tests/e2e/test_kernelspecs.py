@@ -32,7 +32,7 @@ async def test_a_spec_is_added_used_changed_and_removed_at_run_time(
 ) -> None:
     person = await house.open("ada")
     specs = await person.kernelspecs()
-    assert set(specs["kernelspecs"]) == {"python", "python-gpu"}
+    assert set(specs["kernelspecs"]) == {"python", "python-gpu", "r"}
     gateways = await cluster.list(PODS, namespace, "app.kubernetes.io/component=gateway")
     body = {
         "apiVersion": JUPYTER_KERNEL_SPECS.api_version,

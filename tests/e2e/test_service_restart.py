@@ -21,7 +21,7 @@ from hub_service.kinds import (
     is_true,
     name_of,
 )
-from hub_service.kube.client import ApiError, Cluster
+from hub_service.kube import ApiError, Cluster
 from hub_service.kube.reflector import Reflector
 from tests.e2e.support import House, in_hub
 

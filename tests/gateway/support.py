@@ -13,9 +13,10 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,8 +30,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from elastic_spawner.gateway.oversize import DEFAULT_LIMIT, SIZE_HEADER
+from hub_service import interrupt, kinds
 from hub_service import kernel as kernels
-from hub_service import kinds
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
 
@@ -106,16 +107,19 @@ class Kernels:
     hold: owners whose kernels stay pending.
     addresses: of the pods to come.
     pods: ipykernel processes by name of the pod they stand for.
+    deaf: owners whose kernels' interrupts fail, with this message.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
         self.refuse: dict[str, str] = {}
         self.hold: set[str] = set()
+        self.deaf: dict[str, str] = {}
         self.pods: dict[str, asyncio.subprocess.Process] = {}
         self._cluster, self._namespace, self._folder = cluster, namespace, str(folder)
         self.addresses = (f"127.0.77.{number}" for number in itertools.count(2))
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: set[tuple[str, int]] = set()
+        self._interrupts: set[str] = set()
         self.cache = Reflector(cluster, kinds.JUPYTER_KERNELS, namespace, on_change=self._on_change)
 
     def of(self, kernel_id: str) -> Object:
@@ -128,13 +132,26 @@ class Kernels:
     def _on_change(self, key: Key, old: Object | None, new: Object | None) -> None:
         item = new or old
         assert item is not None
+        if new is not None and (asked := interrupt.asked(new)) and asked not in self._interrupts:
+            self._interrupts.add(asked)
+            self._begin(self._interrupt(new, asked))
         step = (kinds.uid_of(item), -1 if new is None else kernels.incarnation(item))
         if step in self._seen:
             return
         self._seen.add(step)
-        task = asyncio.create_task(self._end(item) if new is None else self._start(new))
+        self._begin(self._end(item) if new is None else self._start(new))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _interrupt(self, item: Object, interrupt_id: str) -> None:
+        problem = self.deaf.get(kinds.spec_of(item)["owner"])
+        await self._write(item, interrupt.status_of_begun(interrupt_id))
+        if problem is None:
+            self.pods[kernels.pod_of_incarnation(item)].send_signal(signal.SIGINT)
+        await self._write(item, interrupt.status_of_outcome(interrupt_id, problem))
 
     async def _end(self, item: Object) -> None:
         for name, process in self.pods.items():

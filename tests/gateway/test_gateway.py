@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from hub_service import kinds
-from hub_service.kinds import JUPYTER_KERNELS, SECRETS
+from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNELS, SECRETS
 from hub_service.kube import Reflector, key_of
-from tests.gateway.conftest import Gateway, a_gateway
+from tests.gateway.conftest import Gateway, a_gateway, spec
 from tests.gateway.support import DEADLINE, V1, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -82,6 +82,30 @@ async def test_a_cell_is_interrupted_while_an_interrupt_is_no_idleness(gateway: 
         assert await alice.state(kernel) == "busy"
         reply, _ = await channels.result(cell)
         assert reply["ename"] == "KeyboardInterrupt"
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_kernel_that_takes_no_interrupt_message_gets_a_signal(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    await gateway.cluster.create(
+        JUPYTER_KERNEL_SPECS, gateway.namespace, spec("by-signal", interruptMode="signal")
+    )
+    kernel = await alice.start("by-signal")
+    async with alice.channels(kernel) as channels:
+        for _ in range(2):
+            cell = await channels.execute("import time; print('on it'); time.sleep(600)")
+            await channels.until(lambda m: m["content"].get("text", "").startswith("on it"))
+            answer = await alice.request("POST", f"/api/kernels/{kernel}/interrupt")
+            assert answer.status == 204
+            reply, _ = await channels.result(cell)
+            assert reply["ename"] == "KeyboardInterrupt"
+    gateway.kernels.deaf["alice"] = "There is no sh in it."
+    try:
+        answer = await alice.request("POST", f"/api/kernels/{kernel}/interrupt")
+    finally:
+        del gateway.kernels.deaf["alice"]
+    assert answer.status == 409
+    assert answer.body == {"message": "There is no sh in it.", "reason": "NotInterrupted"}
     await alice.request("DELETE", f"/api/kernels/{kernel}")
 
 

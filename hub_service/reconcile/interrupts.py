@@ -1,0 +1,90 @@
+"""spec.interrupt of a JupyterKernel → SIGINT in its container → status.interrupt.
+
+Apart from the kernels' own reconciliation, so that a node that does not answer holds up interrupts
+only.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from hub_service import interrupt
+from hub_service.interrupt import COMMAND, Deliver
+from hub_service.kinds import JUPYTER_KERNELS, Object
+from hub_service.kube import ApiError, Cluster, Key, Reflector
+
+log = logging.getLogger(__name__)
+
+_EXEC_TIMEOUT = 5.0
+
+
+def kernels_to_interrupt(_key: Key, _old: Object | None, new: Object | None) -> Iterable[Key]:
+    """Which kernel a kernel's change concerns: itself, if an interrupt is asked for."""
+    return () if new is None or interrupt.asked(new) is None else (_key,)
+
+
+class InterruptReconciler:
+    """`reconcile` for a Controller that follows the kernels by `kernels_to_interrupt`."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        kernels: Reflector,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._kernels = kernels
+        self._now = clock
+
+    async def reconcile(self, key: Key) -> None:
+        """Deliver the interrupt that is asked for, at most once, and report."""
+        item = self._kernels.store.get(key)
+        decision = interrupt.decide(item, self._now()) if item else None
+        if decision is None:
+            return
+        if not await self._write(key, interrupt.status_of_begun(decision.interrupt_id)):
+            return
+        if isinstance(decision, Deliver):
+            problem = await self._deliver(key, decision)
+        else:
+            problem = decision.message
+        log.info("kernel %s: interrupt: %s", key, problem or "SIGINT sent")
+        await self._write(key, interrupt.status_of_outcome(decision.interrupt_id, problem))
+
+    async def _deliver(self, key: Key, decision: Deliver) -> str | None:
+        """Send the signal; a sentence for the kernel's user where that failed."""
+        try:
+            done = await self._cluster.execute(
+                key.namespace, decision.pod, decision.container, COMMAND, timeout=_EXEC_TIMEOUT
+            )
+        except ApiError as error:
+            return (
+                f"The signal could not be sent: {error.message}. It is sent by `sh` in the "
+                "kernel's container, which must have one."
+            )
+        if done.exit_code:
+            return (
+                "The kernel's processes did not take the signal: "
+                f"{done.output.strip() or f'exit code {done.exit_code}'}."
+            )
+        return None
+
+    async def _write(self, key: Key, status: Object) -> bool:
+        """Write part of the status; False where the kernel is gone."""
+        try:
+            written = await self._cluster.merge_patch(
+                JUPYTER_KERNELS,
+                key.namespace,
+                key.name,
+                {"status": status},
+                subresource="status",
+            )
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        self._kernels.record(written)
+        return True
