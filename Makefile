@@ -53,7 +53,7 @@ venv: .venv/.installed .venv-gateway/.installed ## Make .venv and .venv-gateway 
 .PHONY: lock
 lock: ## Pin the newest versions that requirements/*.in allow (needs uv)
 	@command -v uv >/dev/null || { echo "error: uv is missing: pip install uv"; exit 1; }
-	@set -e; for name in dev gateway-dev docs build proxy hub gateway notebook kernel; do \
+	@set -e; for name in dev gateway-dev docs build proxy hub gateway notebook kernel job; do \
 		echo "requirements/$$name.txt"; \
 		(cd requirements && uv pip compile --quiet --upgrade --python-version 3.11 \
 			--generate-hashes --no-emit-index-url --no-header --no-annotate $$name.in -o $$name.txt); \

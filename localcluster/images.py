@@ -31,6 +31,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "kernel-r": (),
     "notebook": ("requirements/notebook.txt", "images/notebook/overrides.json"),
     "gateway": ("requirements/gateway.txt", *_PROJECT_FILES),
+    "job": ("requirements/job.txt", *_PROJECT_FILES),
     "hub": ("requirements/hub.txt", *_PROJECT_FILES),
 }  # fmt: skip
 _LABEL = "elastic-kernels/inputs"
