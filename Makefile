@@ -126,3 +126,7 @@ test: lint docs venv ## All tests, on a cluster of their own that ends with them
 .PHONY: test-z2jh
 test-z2jh: venv ## The end-to-end tests on a hub by Zero to JupyterHub's chart (Z2JH_CHART=folder or reference)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) chart chart-end-to-end
+
+.PHONY: test-hubs
+test-hubs: .venv/.installed ## Unit tests on JupyterHub 5.5 and 6.1, with each Python from 3.11 to 3.13 found here
+	@.venv/bin/python -m tests.hubs
