@@ -90,10 +90,12 @@ def install(
     *,
     extra_config: str = "",
     restart: bool = False,
+    more_values: Sequence[Path] = (),
 ) -> Installation:
     """Install or upgrade the chart, and wait until the hub and the shared gateway answer.
 
-    The parameters are those of `demo.install.install`.
+    The parameters are those of `demo.install.install`; and files of values between elastic.yaml
+    and what the test adds.
     """
     settings = settings_of_values(images, overrides)
     password = _password()
@@ -102,8 +104,8 @@ def install(
     apply_kernels(images)
     with chart() as found, tempfile.TemporaryDirectory() as folder:
         values = Path(folder) / "values.json"
-        values.write_text(json.dumps(_values(images, settings, password, extra_config)))
-        files = [VALUES / "elastic.yaml", *_values_of_the_cluster(), values]
+        values.write_text(json.dumps(_values(images, overrides or {}, password, extra_config)))
+        files = [VALUES / "elastic.yaml", *more_values, *_values_of_the_cluster(), values]
         options = [word for file in files for word in ("--values", file)]
         try:
             helm(
@@ -127,13 +129,15 @@ def uninstall() -> None:
 
 
 def _values(
-    images: Images, settings: Mapping[str, Any], password: str, extra_config: str
+    images: Images, overrides: Mapping[str, Any], password: str, extra_config: str
 ) -> dict[str, Any]:
     """What a test adds to elastic.yaml: where its images are, and who may log in."""
     config = {
         "DummyAuthenticator": {"password": password},
         "Authenticator": {"admin_users": ["admin"], "allow_all": True},
     }
+    gateway = {"image": images.name("gateway"), "imagePullPolicy": images.pull_policy}
+    settings = {**overrides, "gateway": {**gateway, **overrides.get("gateway", {})}}
     return {
         "custom": {"elastic": settings},
         "hub": {
@@ -145,7 +149,7 @@ def _values(
         "singleuser": {
             "image": _image(images, "notebook"),
             "defaultUrl": "/lab",
-            "storage": {"capacity": "1Gi", "dynamic": {"pvcNameTemplate": "home-{user_server}"}},
+            "storage": {"dynamic": {"pvcNameTemplate": "home-{user_server}"}},
         },
         "prePuller": {
             "extraImages": {
