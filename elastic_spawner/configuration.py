@@ -29,7 +29,8 @@ def configure(c: Any, settings: Mapping[str, Any]) -> None:
     """Make the hub start GPU-free notebooks, and run the service that looks after kernels.
 
     c: the hub's traitlets config. Values already there for other things are kept: services and
-    roles are added to.
+    roles are added to. A service of the settings' `service.name` that is there already keeps what
+    it says (a token of its own, for example) and gets the rest.
     settings: see hub_service.settings.Settings, keys in camelCase.
 
     Raises SettingsError naming each setting that can't be used.
@@ -73,7 +74,14 @@ def _configure_service(c: Any, settings: Settings) -> None:
         "oauth_no_confirm": True,
         "display": True,
     }
-    c.JupyterHub.services = [*_listed(c, "services"), definition]
+    others, given = [], {}
+    for other in _listed(c, "services"):
+        if other.get("name") == service.name:
+            given = other  # hub.services of the chart: what it says stands
+        else:
+            others.append(other)
+    environment |= given.get("environment", {})
+    c.JupyterHub.services = [*others, {**definition, **given, "environment": environment}]
 
 
 def _configure_roles(c: Any, service_name: str) -> None:

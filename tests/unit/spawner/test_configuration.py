@@ -74,6 +74,20 @@ def test_services_and_roles_of_others_stay() -> None:
     ]
 
 
+def test_what_is_said_of_our_service_stands() -> None:
+    c = Config()
+    c.JupyterHub.services = [
+        {"name": "elastic", "api_token": "secret", "display": False, "environment": {"TZ": "UTC"}}
+    ]
+
+    configure(c, SETTINGS)
+
+    (service,) = c.JupyterHub.services
+    assert (service["api_token"], service["display"]) == ("secret", False)
+    assert service["url"] == "http://hub:10101"
+    assert {"TZ", "ELASTIC_SETTINGS"} <= set(service["environment"])
+
+
 def test_users_may_reach_the_service_by_default() -> None:
     c = Config()
 
