@@ -36,6 +36,11 @@ def configure(c: Any, settings: Mapping[str, Any]) -> None:
     Raises SettingsError naming each setting that can't be used.
     """
     parsed = _with_hub_url(elastic_settings.parse(settings), _base_url(c))
+    if not parsed.hub.enabled:
+        raise SettingsError(
+            "The elastic settings can't be used:\n  hub.enabled: false is for the service alone; "
+            "remove it from a hub's settings"
+        )
     _configure_spawner(c, parsed)
     _configure_service(c, parsed)
     _configure_roles(c, parsed.service.name)

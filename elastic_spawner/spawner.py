@@ -18,12 +18,12 @@ from traitlets import Bool, Dict, Enum, Instance, Integer, List, Unicode
 
 from elastic_spawner import gateways, user_gateway
 from elastic_spawner.gpus import without_gpus
-from elastic_spawner.notebook_environment import notebook_environment
 from elastic_spawner.progress import Notices, merged
 from hub_service import gateway, kinds
 from hub_service.kube import Cluster
 from hub_service.names import safe_label
 from hub_service.notebook_config import file_text, with_notebook_config
+from hub_service.notebook_environment import notebook_environment
 
 # The hub gives up on a start at `start_timeout` with words of its own; the gateway's say more.
 _MARGIN = 5.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import stat
 import sys
@@ -16,16 +17,20 @@ from collections.abc import Callable, Mapping
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
+from tornado.web import Application
 
-from hub_service import gateway, settings, web
+from hub_service import gateway, notebook, settings, web
 from hub_service.activity import GatewayClient
 from hub_service.hub import HubClient
 from hub_service.kinds import (
     COMPONENT_GATEWAY,
     COMPONENT_KERNEL,
+    COMPONENT_NOTEBOOK,
     DEPLOYMENTS,
     JUPYTER_GATEWAYS,
+    JUPYTER_KERNEL_SPECS,
     JUPYTER_KERNELS,
+    JUPYTER_NOTEBOOKS,
     LABEL_COMPONENT,
     LABEL_MANAGED_BY,
     MANAGER,
@@ -42,11 +47,15 @@ from hub_service.kube import (
     WorkQueue,
 )
 from hub_service.kube.backoff import Backoff
+from hub_service.notebook_tokens import token_hash
+from hub_service.reconcile import gateways as gateway_reconciling
 from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernels import KernelReconciler, Rules
+from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.user_gateways import ServersOf, UserGatewayReconciler
 from hub_service.settings import Settings, SettingsError
@@ -59,18 +68,21 @@ _FROM_THE_HUB = ("JUPYTERHUB_API_TOKEN", "JUPYTERHUB_API_URL", "JUPYTERHUB_SERVI
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """The settings of this process. Raises SettingsError naming what is missing or wrong."""
+    text = environment.get(settings.ENVIRONMENT_VARIABLE)
+    if not text:
+        raise SettingsError(
+            f"{settings.ENVIRONMENT_VARIABLE}: not set. elastic_spawner.configure sets it; without "
+            "a hub, helm-values/standalone.yaml does."
+        )
+    parsed = settings.load(text)
+    if not parsed.hub.enabled:
+        return parsed
     missing = [name for name in _FROM_THE_HUB if not environment.get(name)]
     if missing:
         raise SettingsError(
             f"{', '.join(missing)}: not set. This is a service that JupyterHub starts: see "
-            "elastic_spawner.configure."
+            "elastic_spawner.configure. Without a hub, set hub.enabled to false."
         )
-    text = environment.get(settings.ENVIRONMENT_VARIABLE)
-    if not text:
-        raise SettingsError(
-            f"{settings.ENVIRONMENT_VARIABLE}: not set. elastic_spawner.configure sets it."
-        )
-    parsed = settings.load(text)
     if parsed.hub.api_url is None:
         raise SettingsError("hub.apiUrl: not set. elastic_spawner.configure sets it.")
     return parsed
@@ -79,8 +91,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 class Worker:
     """All parts of the service, for one namespace.
 
-    `token` is the service's own, which gateways know it by; `servers_of` asks the hub for a user's
-    servers; `gateway_url` tells where a gateway of a name and namespace is reached.
+    `token` is the service's own, which gateways know it by: of the hub, or where there is none, any
+    that nobody else has. `servers_of` asks the hub for a user's servers, None where there is no
+    hub. `gateway_url` tells where a gateway of a name and namespace is reached.
     """
 
     def __init__(
@@ -89,7 +102,7 @@ class Worker:
         config: Settings,
         token: str,
         *,
-        servers_of: ServersOf,
+        servers_of: ServersOf | None,
         gateway_url: Callable[[str, str], str] = gateway.url,
     ) -> None:
         self._cluster = cluster
@@ -103,6 +116,7 @@ class Worker:
             indexers={
                 kernel_reconciling.BY_OWNER: kernel_reconciling.owner_of,
                 kernel_reconciling.BY_GATEWAY: kernel_reconciling.gateway_of,
+                notebook_reconciling.BY_NOTEBOOK: notebook_reconciling.notebook_of,
             },
         )
         self._pods = Reflector(
@@ -116,13 +130,33 @@ class Worker:
         self._deployments = Reflector(
             cluster, DEPLOYMENTS, namespace, label_selector=_selector(COMPONENT_GATEWAY)
         )
-        self._reflectors = (self.kernels, self._pods, self._gateways, self._deployments)
-        self._controllers = (
+        self._kernel_specs = Reflector(cluster, JUPYTER_KERNEL_SPECS, namespace)
+        self._notebooks = Reflector(
+            cluster,
+            JUPYTER_NOTEBOOKS,
+            namespace,
+            indexers={notebook_reconciling.BY_GATEWAY: notebook_reconciling.gateway_of},
+        )
+        self._notebook_deployments = Reflector(
+            cluster, DEPLOYMENTS, namespace, label_selector=_selector(COMPONENT_NOTEBOOK)
+        )
+        self._reflectors = (
+            self.kernels,
+            self._pods,
+            self._gateways,
+            self._deployments,
+            self._kernel_specs,
+            self._notebooks,
+            self._notebook_deployments,
+        )
+        self._controllers = [
             self._kernel_controller(token),
             self._interrupt_controller(),
-            self._gateway_controller(),
-            self._user_gateway_controller(servers_of),
-        )
+            self._gateway_controller(None if config.hub.enabled else token_hash(token)),
+            self._notebook_controller(),
+        ]
+        if servers_of is not None:
+            self._controllers.append(self._user_gateway_controller(servers_of))
 
     def _kernel_controller(self, token: str) -> Controller:
         queue = WorkQueue[Key]()
@@ -150,16 +184,43 @@ class Worker:
         controller.follow(self.kernels, kernels_to_interrupt)
         return controller
 
-    def _gateway_controller(self) -> Controller:
+    def _gateway_controller(self, service_token_hash: str | None) -> Controller:
         reconciler = GatewayReconciler(
             self._cluster,
             gateways=self._gateways,
             deployments=self._deployments,
+            kernel_specs=self._kernel_specs,
+            kernels=self.kernels,
+            notebooks=self._notebooks,
             defaults=_gateway_defaults(self._config),
+            service_token_hash=service_token_hash,
         )
         controller = Controller("gateway", reconciler.reconcile, workers=2)
         controller.follow(self._gateways)
         controller.follow(self._deployments)
+        controller.follow(self._kernel_specs, reconciler.gateways_of_namespace)
+        controller.follow(self.kernels, gateway_reconciling.gateway_of_kernel)
+        controller.follow(self._notebooks, gateway_reconciling.gateways_of_notebook)
+        return controller
+
+    def _notebook_controller(self) -> Controller:
+        reconciler = NotebookReconciler(
+            self._cluster,
+            notebooks=self._notebooks,
+            gateways=self._gateways,
+            kernels=self.kernels,
+            deployments=self._notebook_deployments,
+            defaults=notebook.Defaults(
+                image=self._config.notebook.image,
+                image_pull_policy=self._config.notebook.image_pull_policy,
+                start_timeout=self._config.start.timeout,
+            ),
+        )
+        controller = Controller("notebook", reconciler.reconcile, workers=2)
+        controller.follow(self._notebooks)
+        controller.follow(self._notebook_deployments)
+        controller.follow(self._gateways, reconciler.notebooks_of_gateway)
+        controller.follow(self.kernels, notebook_reconciling.notebook_of_kernel)
         return controller
 
     def _user_gateway_controller(self, servers_of: ServersOf) -> Controller:
@@ -217,7 +278,7 @@ def _gateway_defaults(config: Settings) -> gateway.Defaults:
         image_pull_policy=config.gateway.image_pull_policy,
         start_timeout=config.start.timeout,
         cluster_role=config.gateway.cluster_role,
-        hub_api_url=config.hub.api_url or "",
+        hub_api_url=config.hub.api_url if config.hub.enabled else None,
         service_name=config.service.name,
     )
 
@@ -240,17 +301,10 @@ async def run(config: Settings, environment: Mapping[str, str]) -> None:
     """Serve and reconcile until SIGTERM, SIGINT or the end of standard input."""
     stopping = _stopping()
     async with Cluster.from_environment() as cluster:
-        token = environment["JUPYTERHUB_API_TOKEN"]
-        hub = HubClient(environment["JUPYTERHUB_API_URL"], token)
-        worker = Worker(cluster, config, token, servers_of=hub.servers_of)
-        pages = web.application(
-            prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
-            kernels=worker.kernels,
-            is_ready=worker.is_ready,
-            hub_auth=HubOAuth.instance(
-                access_scopes={f"access:services!service={config.service.name}"}
-            ),
-        )
+        token = _token(config, environment)
+        hub = HubClient(environment["JUPYTERHUB_API_URL"], token) if config.hub.enabled else None
+        worker = Worker(cluster, config, token, servers_of=hub.servers_of if hub else None)
+        pages = _pages(config, worker, environment)
         server = HTTPServer(pages, xheaders=True)
         server.listen(config.service.port)
         log.info("listening on port %d, namespace %s", config.service.port, config.namespace)
@@ -267,6 +321,24 @@ async def run(config: Settings, environment: Mapping[str, str]) -> None:
             await asyncio.gather(work, stop, return_exceptions=True)
             await server.close_all_connections()
     log.info("stopped")
+
+
+def _token(config: Settings, environment: Mapping[str, str]) -> str:
+    """What gateways know this process by: the hub's token, or one of its own."""
+    return environment["JUPYTERHUB_API_TOKEN"] if config.hub.enabled else secrets.token_hex(32)
+
+
+def _pages(config: Settings, worker: Worker, environment: Mapping[str, str]) -> Application:
+    if not config.hub.enabled:
+        return web.health_application(worker.is_ready)
+    return web.application(
+        prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
+        kernels=worker.kernels,
+        is_ready=worker.is_ready,
+        hub_auth=HubOAuth.instance(
+            access_scopes={f"access:services!service={config.service.name}"}
+        ),
+    )
 
 
 def _stopping() -> asyncio.Event:

@@ -18,6 +18,7 @@ from hub_service.kinds import (
     DEPLOYMENTS,
     GATEWAY_PORT,
     JUPYTER_GATEWAYS,
+    KERNEL_SPECS_FOUND,
     LABEL_COMPONENT,
     LABEL_GATEWAY,
     LABEL_MANAGED_BY,
@@ -47,20 +48,47 @@ _REPLICA_FIELDS = (
 class Defaults:
     """What a JupyterGateway that doesn't say otherwise gets, and where the hub is.
 
-    `start_timeout` in seconds; `service_name` is the hub service that may seal kernels.
+    `start_timeout` in seconds; `hub_api_url` is None where there is no hub; `service_name` is the
+    hub service that may seal kernels.
     """
 
     image: str
     image_pull_policy: str
     start_timeout: int
     cluster_role: str
-    hub_api_url: str
+    hub_api_url: str | None
     service_name: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a gateway's status follows from, beside its spec.
+
+    `refusal` is the API server's sentence where it didn't take one of the objects. `kernel_specs`
+    are the names of the JupyterKernelSpecs in its namespace, `kernels` counts its JupyterKernels
+    that are alive, `notebooks` are the entries of status.notebooks, and `service_token_hash` is
+    the service's own, where it has none of a hub.
+    """
+
+    deployment: Object | None = None
+    refusal: str | None = None
+    kernel_specs: frozenset[str] = frozenset()
+    kernels: int = 0
+    notebooks: tuple[Object, ...] = ()
+    service_token_hash: str | None = None
 
 
 def url(name: str, namespace: str) -> str:
     """Where a gateway is reached from inside the cluster."""
     return f"http://{name}.{namespace}:{GATEWAY_PORT}"
+
+
+def accepts(gateway: Object, namespace: str) -> bool:
+    """Whether JupyterNotebooks of that namespace may use the gateway; unless told, its own may."""
+    allowed = spec_of(gateway).get("notebookNamespaces")
+    if allowed is None:
+        return namespace == namespace_of(gateway)
+    return namespace in allowed or "*" in allowed
 
 
 def desired(gateway: Object, defaults: Defaults) -> list[tuple[Resource, Object]]:
@@ -165,17 +193,14 @@ def _container(gateway: Object, defaults: Defaults) -> Object:
 
 
 def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
-    spec = spec_of(gateway)
+    # Only what can't change while kernels run. All else the gateway reads from its JupyterGateway.
     values = {
-        "JUPYTERHUB_API_URL": defaults.hub_api_url,
         "ELASTIC_GATEWAY_NAME": name_of(gateway),
         "ELASTIC_SERVICE_NAME": defaults.service_name,
-        "ELASTIC_KERNELS": ",".join(spec.get("kernels") or []),
-        "ELASTIC_DEFAULT_KERNEL": spec.get("defaultKernel") or "",
-        "ELASTIC_START_TIMEOUT": str(spec.get("startTimeout") or defaults.start_timeout),
-        "ELASTIC_OWNER": spec.get("owner") or "",
-        "ELASTIC_LOG_LEVEL": spec.get("logLevel") or "INFO",
+        "ELASTIC_START_TIMEOUT": str(defaults.start_timeout),
     }
+    if defaults.hub_api_url is not None:
+        values["JUPYTERHUB_API_URL"] = defaults.hub_api_url
     namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
     return [
         {"name": "ELASTIC_NAMESPACE", "valueFrom": namespace},
@@ -183,28 +208,54 @@ def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
     ]
 
 
-def status(
-    gateway: Object, deployment: Object | None, refusal: str | None, now: datetime
-) -> Object:
-    """The status of a gateway; None as a value means that the field goes away.
-
-    `refusal` is the API server's sentence where it didn't take one of the objects.
-    """
+def status(gateway: Object, around: Surroundings, now: datetime) -> Object:
+    """The status of a gateway; None as a value means that the field goes away."""
     accepted = Condition(ACCEPTED, True, Reason.ACCEPTED, "The spec is carried out.")
-    if refusal is not None:
-        accepted = Condition(ACCEPTED, False, Reason.INVALID_SPEC, refusal)
-    wanted = [_available(deployment), accepted]
+    if around.refusal is not None:
+        accepted = Condition(ACCEPTED, False, Reason.INVALID_SPEC, around.refusal)
+    wanted = [available(around.deployment, "gateway"), accepted, _kernel_specs(gateway, around)]
     present = status_of(gateway).get("conditions") or []
-    replicas = status_of(deployment or {})
+    replicas = status_of(around.deployment or {})
     return {
         "conditions": conditions.merged(present, wanted, now),
         "url": url(name_of(gateway), namespace_of(gateway)),
+        "kernels": around.kernels,
+        "notebooks": list(around.notebooks) or None,
+        "serviceTokenHash": around.service_token_hash,
         "observedGeneration": gateway["metadata"].get("generation"),
         **{field: replicas.get(field) for field in _REPLICA_FIELDS},
     }
 
 
-def _available(deployment: Object | None) -> Condition:
+def _kernel_specs(gateway: Object, around: Surroundings) -> Condition:
+    spec, namespace = spec_of(gateway), namespace_of(gateway)
+    named = dict.fromkeys(spec.get("kernels") or [], "spec.kernels")
+    if spec.get("defaultKernel"):
+        named.setdefault(spec["defaultKernel"], "spec.defaultKernel")
+    missing = [
+        f"{field}: {name}" for name, field in named.items() if name not in around.kernel_specs
+    ]
+    if missing:
+        return Condition(
+            KERNEL_SPECS_FOUND,
+            False,
+            Reason.KERNEL_SPEC_NOT_FOUND,
+            f"There is no such JupyterKernelSpec in the namespace {namespace} ("
+            f"{'; '.join(missing)}). Create it there, or take its name out.",
+        )
+    if not around.kernel_specs:
+        return Condition(
+            KERNEL_SPECS_FOUND,
+            False,
+            Reason.NO_KERNEL_SPECS,
+            f"There is no JupyterKernelSpec in the namespace {namespace}: notebooks find no kernel "
+            "to start. Create one there.",
+        )
+    return Condition(KERNEL_SPECS_FOUND, True, Reason.FOUND, "All kernels named are there.")
+
+
+def available(deployment: Object | None, what: str) -> Condition:
+    """The condition Available of what a Deployment runs; `what` names it in the message."""
     unavailable = Reason.DEPLOYMENT_UNAVAILABLE
     if deployment is None:
         return Condition(AVAILABLE, False, unavailable, "There is no Deployment yet.")
@@ -213,12 +264,12 @@ def _available(deployment: Object | None) -> Condition:
     failure = condition(deployment, "ReplicaFailure")
     if failure and failure.get("status") == "True":
         return Condition(AVAILABLE, False, unavailable, str(failure.get("message")))
-    available = condition(deployment, "Available")
-    if available and available.get("status") == "True":
+    state = condition(deployment, "Available")
+    if state and state.get("status") == "True":
         return Condition(
-            AVAILABLE, True, Reason.DEPLOYMENT_AVAILABLE, "The gateway answers its health check."
+            AVAILABLE, True, Reason.DEPLOYMENT_AVAILABLE, f"The {what} answers its health check."
         )
-    message = "The gateway does not answer its health check yet."
+    message = f"The {what} does not answer its health check yet."
     progress = condition(deployment, "Progressing")
     if progress and progress.get("status") == "False":
         message = f"{message} {progress.get('message')}"

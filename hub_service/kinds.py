@@ -54,12 +54,14 @@ LABEL_OWNER = f"{GROUP}/owner"
 LABEL_SERVER = f"{GROUP}/server"
 LABEL_GATEWAY = f"{GROUP}/gateway"
 LABEL_KERNEL_SPEC = f"{GROUP}/kernel-spec"
+LABEL_NOTEBOOK = f"{GROUP}/notebook"
 LABEL_NAME = "app.kubernetes.io/name"
 LABEL_COMPONENT = "app.kubernetes.io/component"
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
 APP_NAME = "elastic-kernels"
 COMPONENT_KERNEL = "kernel"
 COMPONENT_GATEWAY = "gateway"
+COMPONENT_NOTEBOOK = "notebook"
 MANAGER = "elastic-hub-service"
 # Manages the gateways that belong to one user each.
 SPAWNER = "elastic-spawner"
@@ -72,6 +74,7 @@ ANNOTATION_SERVER = f"{GROUP}/server-name"
 LABEL_NETWORK_ACCESS_HUB = "hub.jupyter.org/network-access-hub"
 
 GATEWAY_PORT = 8888
+NOTEBOOK_PORT = 8888
 
 # The Secret named in spec.connectionSecret is mounted at this folder of the kernel's pod.
 CONNECTION_DIRECTORY = "/run/elastic"
@@ -85,9 +88,13 @@ RUNNING = "Running"
 FAILED = "Failed"
 SUCCEEDED = "Succeeded"
 CULLED = "Culled"
-# Conditions of a JupyterGateway.
+# Conditions of a JupyterGateway and of a JupyterNotebook.
 AVAILABLE = "Available"
 ACCEPTED = "Accepted"
+# Of a JupyterGateway: all that spec.kernels and spec.defaultKernel name is there.
+KERNEL_SPECS_FOUND = "KernelSpecsFound"
+# Of a JupyterNotebook: the gateway that it names takes it.
+GATEWAY_ACCEPTED = "GatewayAccepted"
 
 
 class Reason:
@@ -121,6 +128,15 @@ class Reason:
     # Available
     DEPLOYMENT_AVAILABLE = "DeploymentAvailable"
     DEPLOYMENT_UNAVAILABLE = "DeploymentUnavailable"
+    # KernelSpecsFound
+    FOUND = "Found"
+    KERNEL_SPEC_NOT_FOUND = "KernelSpecNotFound"
+    NO_KERNEL_SPECS = "NoKernelSpecs"
+    # GatewayAccepted
+    LOCAL_KERNELS = "LocalKernels"
+    GATEWAY_NOT_FOUND = "GatewayNotFound"
+    NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
+    WAITING = "Waiting"
 
 
 class Phase:
@@ -185,6 +201,14 @@ def is_true(item: Object, kind: str) -> bool:
     """Whether the condition of that type is there and True."""
     entry = condition(item, kind)
     return entry is not None and entry.get("status") == "True"
+
+
+def gateway_reference(item: Object) -> tuple[str, str] | None:
+    """(namespace, name) of the JupyterGateway that a kernel's or notebook's spec names, if any."""
+    reference = spec_of(item).get("gateway")
+    if not reference:
+        return None
+    return reference.get("namespace") or namespace_of(item), reference["name"]
 
 
 def controller_uid(item: Object, kind: str) -> str | None:

@@ -80,6 +80,17 @@ class GatewaySettings(_Section):
     )
 
 
+class NotebookSettings(_Section):
+    """Notebook servers without a hub: JupyterNotebooks. The hub's own are KubeSpawner's."""
+
+    image: str | None = Field(
+        None,
+        min_length=1,
+        description="Image of a JupyterNotebook whose template names none. Unset: it must.",
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+
+
 class QuotaSettings(_Section):
     """What one user may hold at a time."""
 
@@ -135,8 +146,13 @@ class ServiceSettings(_Section):
 
 
 class HubSettings(_Section):
-    """Where the hub's API answers to pods of other namespaces."""
+    """The hub, and where its API answers to pods of other namespaces."""
 
+    enabled: bool = Field(
+        True,
+        description="false: there is no hub. The service then runs by itself, for "
+        "JupyterNotebooks and the JupyterGateways that they name.",
+    )
     api_url: str | None = Field(
         None,
         pattern=r"^https?://[^/]+(/.*)?/hub/api$",
@@ -166,6 +182,7 @@ class Settings(_Section):
         description="Namespace of notebooks, gateways, kernels, their Secrets and volumes.",
     )
     gateway: GatewaySettings
+    notebook: NotebookSettings = NotebookSettings()
     quota: QuotaSettings = QuotaSettings()
     culling: CullingSettings = CullingSettings()
     start: StartSettings = StartSettings()
@@ -176,7 +193,7 @@ class Settings(_Section):
     @property
     def has_shared_gateway(self) -> bool:
         """Whether there is a gateway for everybody."""
-        return self.gateway.mode == "shared" or self.gateway.keep_shared
+        return self.hub.enabled and (self.gateway.mode == "shared" or self.gateway.keep_shared)
 
     def gateway_spec(self) -> dict[str, Any]:
         """The spec of a JupyterGateway as these settings want it, the shared one or a user's."""

@@ -76,6 +76,16 @@ def application(
     )
 
 
+def health_application(is_ready: Callable[[], bool]) -> Application:
+    """All that is served where there is no hub that could say who is calling: /health."""
+    return Application(
+        [("/health", _Health)],
+        default_handler_class=_NotFound,
+        log_function=_log_request,
+        is_ready=is_ready,
+    )
+
+
 def _log_request(handler: RequestHandler) -> None:
     """One line a request, without its query: a login's code and people's tokens can be in that."""
     request, status = handler.request, handler.get_status()

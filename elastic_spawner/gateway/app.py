@@ -16,6 +16,7 @@ from traitlets.config import Config
 # Enterprise Gateway loads the process proxy by name at the first start; ours is loaded here, so
 # that the first kernel is no slower than the others.
 from elastic_spawner.gateway import proxy as _proxy  # noqa: F401
+from elastic_spawner.gateway.gateway_resource import Offer
 from elastic_spawner.gateway.handlers import ROUTES, HealthHandler
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 from elastic_spawner.gateway.kernelspecs import ResourceKernelSpecManager
@@ -79,6 +80,10 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
         """Only our own: what is not listed there can't be reached."""
         return list(ROUTES)
 
+    def _follow(self, offer: Offer) -> None:
+        """What of the JupyterGateway must be set somewhere when it changes."""
+        self.log_level = offer.log_level
+
     async def _serve(self) -> None:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,6 +91,8 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
         async with running(self.gateway_settings) as self.runtime:
             for name in await delete_leftovers(self.runtime):
                 self.log.warning("%s was left behind by an earlier process: deleted", name)
+            self._follow(self.runtime.gateway.current)
+            self.runtime.gateway.subscribe(self._follow)
             self.init_configurables()
             self.init_webapp()
             self.init_http_server()
@@ -117,7 +124,6 @@ def _fixed(settings: GatewaySettings) -> Config:
             "base_url": "/",
             "auth_token": "",
             "list_kernels": True,
-            "log_level": settings.log_level,
             "authorized_users": set(),
             "unauthorized_users": set(),  # by default `root`, a user name like any other
             "max_kernels": None,

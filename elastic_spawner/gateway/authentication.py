@@ -1,4 +1,7 @@
-"""Asking the hub whose token a request carries, and remembering the answer for a while."""
+"""Whose token a request carries: a caller that the gateway's own resource knows, or the hub's word.
+
+The hub's answers are remembered for a while.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,34 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+class Authenticator:
+    """Turns `Authorization` headers into identities.
+
+    known: the caller whose token has this SHA-256 (hex), where the JupyterGateway lists one.
+    hub: asked about all others; None where there is no hub.
+    """
+
+    def __init__(
+        self, known: Callable[[str], Identity | None], hub: HubAuthenticator | None
+    ) -> None:
+        self._known = known
+        self._hub = hub
+
+    async def authenticate(self, authorization: str | None) -> Identity:
+        """The caller behind a header. Raises KernelError as the hub's does."""
+        digest = hashlib.sha256(_token(authorization).encode()).hexdigest()
+        if caller := self._known(digest):
+            return caller
+        if self._hub is None:
+            raise _refused()
+        return await self._hub.authenticate(authorization)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        if self._hub is not None:
+            self._hub.close()
+
+
 class HubAuthenticator:
     """Turns `Authorization` headers into identities.
 
@@ -61,13 +92,7 @@ class HubAuthenticator:
         Raises KernelError: 401 without a token, 403 when the hub refuses it or it gives no access
         to a server of its own user, 503 when the hub can't be asked and the token is not known.
         """
-        token = token_of(authorization)
-        if token is None:
-            raise KernelError(
-                401,
-                "NoToken",
-                "The gateway needs a hub token: the header 'Authorization: token …' is missing.",
-            )
+        token = _token(authorization)
         digest = hashlib.sha256(token.encode()).hexdigest()
         known = self._known.get(digest)
         worth = confirmation(known[1], self._clock()) if known else Confirmation.EXPIRED
@@ -84,11 +109,7 @@ class HubAuthenticator:
                 "The hub could not be asked whose token this is. Try again in a moment.",
             ) from error
         if identity is None:
-            raise KernelError(
-                403,
-                "TokenRefused",
-                "This token gives no access to kernels here: use the token of your own server.",
-            )
+            raise _refused()
         return identity
 
     def close(self) -> None:
@@ -153,3 +174,22 @@ class HubAuthenticator:
                 if confirmation(entry[1], now) is not Confirmation.EXPIRED
             }
         self._known[digest] = (identity, now)
+
+
+def _token(authorization: str | None) -> str:
+    token = token_of(authorization)
+    if token is None:
+        raise KernelError(
+            401,
+            "NoToken",
+            "The gateway needs a token: the header 'Authorization: token …' is missing.",
+        )
+    return token
+
+
+def _refused() -> KernelError:
+    return KernelError(
+        403,
+        "TokenRefused",
+        "This token gives no access to kernels here: use the token of your own server.",
+    )

@@ -103,7 +103,7 @@ class KernelsHandler(AuthenticatedHandler):
             raise KernelError(400, "BadRequest", "name must be a string and env an object.")
         try:
             environment = filter_environment(env, catalog.declared_variables(name))
-            timeout = start_timeout(env, self.runtime.settings.start_timeout)
+            timeout = start_timeout(env, self.runtime.start_timeout)
         except ValueError as error:
             raise KernelError(400, "BadRequest", f"{error}.") from error
         if environment.dropped:

@@ -24,14 +24,17 @@ _ACCESS = "access:servers"
 class Identity:
     """A caller.
 
-    name: of the hub user, as the hub writes it; of the service where is_service.
+    name: of the hub user, as the hub writes it; of the service where is_service; of its owner where
+    it is a JupyterNotebook.
     server: name of the hub server the token belongs to ("" is the default server); None where the
     token is not bound to one.
+    notebook: (namespace, name) of the JupyterNotebook that the token belongs to.
     """
 
     name: str
     server: str | None = None
     is_service: bool = False
+    notebook: tuple[str, str] | None = None
 
 
 class Confirmation(Enum):

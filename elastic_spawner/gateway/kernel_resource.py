@@ -31,6 +31,7 @@ class KernelRequest:
     """What a JupyterKernel is made of.
 
     server: name of the owner's hub server ("" is the default one), None where it is not known.
+    notebook: (namespace, name) of the JupyterNotebook that asks for it, if one does.
     template: the pod template, resolved from the spec.
     cull_idle_timeout: seconds; None leaves it to the gateway's or the service's.
     """
@@ -43,6 +44,7 @@ class KernelRequest:
     spec_name: str
     template: Object
     cull_idle_timeout: int | None = None
+    notebook: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,9 @@ def jupyter_kernel(request: KernelRequest) -> Object:
     }
     if request.server is not None:
         spec["server"] = request.server
+    if request.notebook is not None:
+        namespace, notebook = request.notebook
+        spec["notebook"] = {"name": notebook, "namespace": namespace}
     if request.cull_idle_timeout is not None:
         spec["cullIdleTimeout"] = request.cull_idle_timeout
     return {

@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
 from elastic_spawner.gateway.errors import KernelError
-from elastic_spawner.gateway.settings import GatewaySettings
+from elastic_spawner.gateway.gateway_resource import GatewayResource
 from hub_service import kinds, podtemplate
 from hub_service.kernelspec import (
     KernelSpecError,
@@ -28,11 +28,14 @@ PROCESS_PROXY_CLASS = "elastic_spawner.gateway.proxy.KernelProxy"
 class SpecCatalog:
     """The specs that a gateway offers, read from its watch caches.
 
-    specs, templates: caches of the gateway's namespace.
+    namespace: the gateway's; gateway: its own resource; specs, templates: caches of the namespace.
     """
 
-    def __init__(self, settings: GatewaySettings, specs: Reflector, templates: Reflector) -> None:
-        self._settings = settings
+    def __init__(
+        self, namespace: str, gateway: GatewayResource, specs: Reflector, templates: Reflector
+    ) -> None:
+        self._namespace = namespace
+        self._gateway = gateway
         self._specs = specs
         self._templates = templates
 
@@ -48,14 +51,14 @@ class SpecCatalog:
         Where nothing is on offer, the name of Jupyter's own default.
         """
         names = self.names()
-        wanted = self._settings.default_kernel
+        wanted = self._gateway.current.default_kernel
         if wanted in names or (wanted and not names):
             return wanted
         return names[0] if names else "python3"
 
     def get(self, name: str) -> Object:
         """The JupyterKernelSpec; KernelError 404 where it isn't there or isn't on offer."""
-        spec = self._specs.store.get((self._settings.namespace, name))
+        spec = self._specs.store.get((self._namespace, name))
         if spec is None or not self._offers(name):
             known = ", ".join(self.names()) or "none"
             raise KernelError(
@@ -108,7 +111,8 @@ class SpecCatalog:
         return result
 
     def _offers(self, name: str) -> bool:
-        return not self._settings.kernels or name in self._settings.kernels
+        kernels = self._gateway.current.kernels
+        return not kernels or name in kernels
 
 
 class ResourceKernelSpecManager(KernelSpecManager):

@@ -199,6 +199,7 @@ class KernelProxy(RemoteProcessProxy):
             gateway=self._runtime.settings.name,
             owner=start.owner.name,
             server=start.owner.server,
+            notebook=start.owner.notebook,
             spec_name=start.spec_name,
             template=catalog.pod_template(start.spec_name, variables),
             cull_idle_timeout=catalog.cull_idle_timeout(start.spec_name),

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from elastic_spawner.gateway.authentication import HubAuthenticator
+from elastic_spawner.gateway.authentication import Authenticator, HubAuthenticator
 from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.gateway_resource import GatewayResource
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import gateway_selector
 from elastic_spawner.gateway.kernelspecs import SpecCatalog
 from elastic_spawner.gateway.reporting import ActivityReporter
-from elastic_spawner.gateway.settings import GatewaySettings
+from elastic_spawner.gateway.settings import GatewaySettings, SettingsError
 from hub_service import kinds
 from hub_service.kube import ApiError, Cluster, Reflector
 
@@ -28,32 +29,43 @@ _SYNC_TIMEOUT = 60.0
 class Runtime:
     """Handed to managers and handlers; made by `running`.
 
-    kernels: this gateway's JupyterKernels; specs, templates: of its namespace; catalog: the specs
-    that it offers.
+    gateway: the JupyterGateway that is served; kernels: its JupyterKernels; specs, templates: of
+    its namespace; catalog: the specs that it offers.
     """
 
     settings: GatewaySettings
     cluster: Cluster
+    gateway: GatewayResource
     kernels: Reflector
     specs: Reflector
     templates: Reflector
     catalog: SpecCatalog
-    authenticator: HubAuthenticator
+    authenticator: Authenticator
     reporter: ActivityReporter
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
+    def caches(self) -> tuple[Reflector, ...]:
+        """All watches."""
+        return (self.gateway.cache, self.kernels, self.specs, self.templates)
+
+    @property
     def is_synced(self) -> bool:
         """Whether every cache has its first list."""
-        return all(cache.is_synced for cache in (self.kernels, self.specs, self.templates))
+        return all(cache.is_synced for cache in self.caches)
+
+    @property
+    def start_timeout(self) -> float:
+        """Seconds that a kernel's start may take."""
+        return self.gateway.current.start_timeout or self.settings.start_timeout
 
     async def caller(self, authorization: str | None) -> Identity:
         """The caller behind an Authorization header, if the gateway is theirs to use.
 
-        Raises KernelError: as HubAuthenticator.authenticate, and 403 to who isn't its owner.
+        Raises KernelError: as Authenticator.authenticate, and 403 to who isn't its owner.
         """
         caller = await self.authenticator.authenticate(authorization)
-        owner = self.settings.owner
+        owner = self.gateway.current.owner
         if owner is not None and not caller.is_service and caller.name != owner:
             raise KernelError(
                 403, "NotTheOwner", f"This gateway is {owner}'s own: {caller.name} can't use it."
@@ -79,7 +91,8 @@ class Runtime:
 async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
     """Connect to the cluster, fill the caches and keep them current until the end of the block.
 
-    Raises TimeoutError, naming the kind, when the API server does not give a first list.
+    Raises TimeoutError, naming the kind, when the API server does not give a first list, and
+    SettingsError where there is no such JupyterGateway.
     """
     async with Cluster.from_environment() as cluster:
         namespace = settings.namespace
@@ -92,9 +105,24 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
 
         specs = Reflector(cluster, kinds.JUPYTER_KERNEL_SPECS, namespace)
         templates = Reflector(cluster, kinds.JUPYTER_KERNEL_TEMPLATES, namespace)
+        gateway = GatewayResource(
+            Reflector(
+                cluster,
+                kinds.JUPYTER_GATEWAYS,
+                namespace,
+                field_selector=f"metadata.name={settings.name}",
+            ),
+            settings.service_name,
+        )
+        hub = (
+            HubAuthenticator(settings.hub_api_url, settings.service_name)
+            if settings.hub_api_url
+            else None
+        )
         runtime = Runtime(
             settings=settings,
             cluster=cluster,
+            gateway=gateway,
             kernels=Reflector(
                 cluster,
                 kinds.JUPYTER_KERNELS,
@@ -103,14 +131,18 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
             ),
             specs=specs,
             templates=templates,
-            catalog=SpecCatalog(settings, specs, templates),
-            authenticator=HubAuthenticator(settings.hub_api_url, settings.service_name),
+            catalog=SpecCatalog(namespace, gateway, specs, templates),
+            authenticator=Authenticator(gateway.caller, hub),
             reporter=ActivityReporter(report),
         )
-        caches = (runtime.kernels, runtime.specs, runtime.templates)
-        watches = [asyncio.create_task(cache.run()) for cache in caches]
+        watches = [asyncio.create_task(cache.run()) for cache in runtime.caches]
         try:
-            await asyncio.gather(*(cache.synced(_SYNC_TIMEOUT) for cache in caches))
+            await asyncio.gather(*(cache.synced(_SYNC_TIMEOUT) for cache in runtime.caches))
+            if gateway.offer is None:
+                raise SettingsError(
+                    f"ELASTIC_GATEWAY_NAME={settings.name!r}: there is no JupyterGateway of that "
+                    f"name in the namespace {namespace}"
+                )
             yield runtime
         finally:
             await runtime.finish_background()

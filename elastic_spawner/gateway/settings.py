@@ -8,7 +8,6 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 _T = TypeVar("_T")
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING")
 
 
 class SettingsError(ValueError):
@@ -19,25 +18,19 @@ class SettingsError(ValueError):
 class GatewaySettings:
     """Settings of one gateway process.
 
-    hub_api_url: where the hub says whose a token is, such as http://hub.jhub:8081/hub/api.
+    hub_api_url: where the hub says whose a token is, such as http://hub.jhub:8081/hub/api; None
+    where there is no hub.
     namespace: of the gateway, its kernels and their specs.
     name: of the JupyterGateway this process serves.
     service_name: the hub service that may seal kernels.
-    kernels: names of the specs offered; empty means all.
-    default_kernel: the spec of a start that names none; None means the first one offered.
-    start_timeout: seconds a kernel's start may take.
-    owner: the one hub user who may call; None is everybody.
+    start_timeout: seconds a kernel's start may take, where the JupyterGateway doesn't say.
     """
 
-    hub_api_url: str
+    hub_api_url: str | None
     namespace: str
     name: str
     service_name: str
-    kernels: frozenset[str]
-    default_kernel: str | None
     start_timeout: float
-    owner: str | None
-    log_level: str
     port: int
 
     @classmethod
@@ -57,15 +50,11 @@ class GatewaySettings:
                 return None
 
         values = {
-            "hub_api_url": read("JUPYTERHUB_API_URL", _url),
+            "hub_api_url": read("JUPYTERHUB_API_URL", _url, ""),
             "namespace": read("ELASTIC_NAMESPACE", str),
             "name": read("ELASTIC_GATEWAY_NAME", str),
             "service_name": read("ELASTIC_SERVICE_NAME", str, "elastic"),
-            "kernels": read("ELASTIC_KERNELS", _names, ","),
-            "default_kernel": environment.get("ELASTIC_DEFAULT_KERNEL", "").strip() or None,
             "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds, "300"),
-            "owner": environment.get("ELASTIC_OWNER") or None,
-            "log_level": read("ELASTIC_LOG_LEVEL", _log_level, "INFO"),
             "port": read("ELASTIC_PORT", _port, "8888"),
         }
         if problems:
@@ -77,15 +66,13 @@ class GatewaySettings:
         return cls(**values)  # type: ignore[arg-type]  # None only where a problem was raised
 
 
-def _url(text: str) -> str:
+def _url(text: str) -> str | None:
+    if not text:
+        return None
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http(s) URL, such as http://hub.jhub:8081/hub/api")
     return text.rstrip("/")
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(name for part in text.split(",") if (name := part.strip()))
 
 
 def _seconds(text: str) -> float:
@@ -102,9 +89,3 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise ValueError("must be a port number")
     return int(text)
-
-
-def _log_level(text: str) -> str:
-    if text.upper() not in LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
-    return text.upper()

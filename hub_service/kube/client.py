@@ -105,9 +105,10 @@ class Cluster:
         resource: ResourceType,
         namespace: str | None,
         label_selector: str | None = None,
+        field_selector: str | None = None,
     ) -> Object:
         """The list object, with `items` and `metadata.resourceVersion`; None: all namespaces."""
-        query = {"labelSelector": label_selector} if label_selector else {}
+        query = _selection(label_selector, field_selector)
         result = await self._request("GET", _path(resource, namespace), query=query)
         api_version = f"{resource.group}/{resource.version}".lstrip("/")
         for item in result.get("items") or []:  # the server leaves these out within lists
@@ -182,6 +183,7 @@ class Cluster:
         resource_version: str,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         timeout: float = 300.0,
         silence: float = 90.0,
     ) -> AsyncGenerator[tuple[str, Object], None]:
@@ -196,9 +198,8 @@ class Cluster:
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "timeoutSeconds": str(int(timeout)),
+            **_selection(label_selector, field_selector),
         }
-        if label_selector:
-            query["labelSelector"] = label_selector
         limits = aiohttp.ClientTimeout(total=timeout + 30, sock_connect=5.0, sock_read=silence)
         try:
             response = await self._send("GET", _path(resource, namespace), query, timeout=limits)
@@ -286,6 +287,11 @@ def _path(
     parts.append(resource.plural)
     parts += [part for part in (name, subresource) if part is not None]
     return "/" + "/".join(parts)
+
+
+def _selection(labels: str | None, fields: str | None) -> dict[str, str]:
+    selectors = {"labelSelector": labels, "fieldSelector": fields}
+    return {name: value for name, value in selectors.items() if value}
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -50,6 +50,7 @@ class Reflector:
         namespace: str | None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         on_change: OnChange | None = None,
         indexers: Mapping[str, Indexer] | None = None,
         watch_timeout: float = 300.0,
@@ -61,6 +62,7 @@ class Reflector:
         self._resource = resource
         self._namespace = namespace
         self._label_selector = label_selector
+        self._field_selector = field_selector
         self._listeners: list[OnChange] = [on_change] if on_change else []
         self._watch_timeout = watch_timeout
         self._silence = silence
@@ -140,7 +142,10 @@ class Reflector:
 
     async def _list(self) -> None:
         result = await self._cluster.list(
-            self._resource, self._namespace, label_selector=self._label_selector
+            self._resource,
+            self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
         )
         version = str(result["metadata"]["resourceVersion"])
         changes = self.store.replace(result.get("items") or [], version)
@@ -156,6 +161,7 @@ class Reflector:
             self._namespace,
             self._resource_version,
             label_selector=self._label_selector,
+            field_selector=self._field_selector,
             timeout=self._watch_timeout,
             silence=self._silence,
         )

@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-from hub_service import conditions, gateway
+from hub_service import conditions, gateway, kernel, notebook
+from hub_service.gateway import Surroundings
 from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_GATEWAYS,
     MANAGER,
+    ROLE_BINDINGS,
     Object,
+    Resource,
+    controller_uid,
+    gateway_reference,
     is_deleting,
     name_of,
     namespace_of,
     status_of,
+    uid_of,
 )
-from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 
 log = logging.getLogger(__name__)
+
+BY_GATEWAY = "gateway"
 
 # Answers that say that the spec, or the service's own rights, must be changed by somebody.
 _REFUSALS = frozenset({400, 403, 422})
 _LOOK_AGAIN = 60.0
+# Only Deployments are watched. What somebody does to the other parts is put right after this.
+_APPLY_AGAIN = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """What was applied last, the Deployment's generation then, and when."""
+
+    parts: list[tuple[Resource, Object]]
+    generation: int | None
+    at: datetime
 
 
 class GatewayReconciler:
-    """`reconcile` for a Controller that follows both reflectors.
+    """`reconcile` for a Controller that follows all reflectors.
 
-    Deployments have their gateway's name, so a change of one concerns the key of the other. What a
-    gateway is made of is deleted with it by the cluster.
+    `kernels` and `notebooks` need the index BY_GATEWAY. Deployments have their gateway's name, so a
+    change of one concerns the key of the other. What a gateway is made of is deleted with it by the
+    cluster. `service_token_hash` is the service's own, where gateways can't ask a hub about it.
     """
 
     def __init__(
@@ -39,22 +60,42 @@ class GatewayReconciler:
         *,
         gateways: Reflector,
         deployments: Reflector,
+        kernel_specs: Reflector,
+        kernels: Reflector,
+        notebooks: Reflector,
         defaults: gateway.Defaults,
+        service_token_hash: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._gateways = gateways
         self._deployments = deployments
+        self._kernel_specs = kernel_specs
+        self._kernels = kernels
+        self._notebooks = notebooks
         self._defaults = defaults
+        self._service_token_hash = service_token_hash
         self._now = clock
+        self._applied: dict[Key, _Applied] = {}
+
+    def gateways_of_namespace(
+        self, key: Key, old: Object | None, new: Object | None
+    ) -> Iterable[Key]:
+        """Which gateways a JupyterKernelSpec concerns when it comes or goes."""
+        if old is not None and new is not None:
+            return ()
+        return [
+            key_of(item) for item in self._gateways.store if namespace_of(item) == key.namespace
+        ]
 
     async def reconcile(self, key: Key) -> float | None:
         """Apply what one gateway is made of, and report."""
         item = self._gateways.store.get(key)
         if item is None or is_deleting(item):
+            self._applied.pop(key, None)
             return None
-        refusal = await self._apply(item)
-        status = gateway.status(item, self._deployments.store.get(key), refusal, self._now())
+        refusal = await self._apply(key, item)
+        status = gateway.status(item, self._around(key, item, refusal), self._now())
         patch = conditions.patch(status_of(item), status)
         if patch:
             written = await self._cluster.merge_patch(
@@ -65,15 +106,38 @@ class GatewayReconciler:
                 subresource="status",
             )
             self._gateways.record(written)
-        return _LOOK_AGAIN if refusal else None
+        return _LOOK_AGAIN if refusal else _APPLY_AGAIN.total_seconds()
 
-    async def _apply(self, item: Object) -> str | None:
-        """Apply all parts; what the API server had to say against one, if anything."""
-        for resource, body in gateway.desired(item, self._defaults):
+    def _around(self, key: Key, item: Object, refusal: str | None) -> Surroundings:
+        specs = (spec for spec in self._kernel_specs.store if namespace_of(spec) == key.namespace)
+        kernels = self._kernels.store.by_index(BY_GATEWAY, str(key))
+        return Surroundings(
+            deployment=self._deployments.store.get(key),
+            refusal=refusal,
+            kernel_specs=frozenset(map(name_of, specs)),
+            kernels=sum(map(is_alive, kernels)),
+            notebooks=notebook.callers(item, self._notebooks.store.by_index(BY_GATEWAY, str(key))),
+            service_token_hash=self._service_token_hash,
+        )
+
+    async def _apply(self, key: Key, item: Object) -> str | None:
+        """Apply all parts where there is reason to; what the API server had to say against one."""
+        parts = gateway.desired(item, self._defaults)
+        last, now = self._applied.get(key), self._now()
+        if (
+            last is not None
+            and last.parts == parts
+            and last.generation == self._generation(key)
+            and now - last.at < _APPLY_AGAIN
+        ):
+            return None
+        self._applied.pop(key, None)
+        for resource, body in parts:
             try:
-                applied = await self._cluster.apply(
-                    resource, namespace_of(item), name_of(item), body, field_manager=MANAGER
-                )
+                if resource == ROLE_BINDINGS:
+                    await self._apply_role_binding(item, body)
+                else:
+                    applied = await self._apply_one(resource, body)
             except ApiError as error:
                 if error.status not in _REFUSALS:
                     raise
@@ -83,4 +147,58 @@ class GatewayReconciler:
                 return f"{resource.kind}: {error.message}"
             if resource == DEPLOYMENTS:
                 self._deployments.record(applied)
+        self._applied[key] = _Applied(parts, self._generation(key), now)
         return None
+
+    async def _apply_one(self, resource: Resource, body: Object) -> Object:
+        return await self._cluster.apply(
+            resource, namespace_of(body), name_of(body), body, field_manager=MANAGER
+        )
+
+    async def _apply_role_binding(self, item: Object, body: Object) -> None:
+        """Apply it; with another role, which can't be changed in place, make it anew."""
+        try:
+            await self._apply_one(ROLE_BINDINGS, body)
+        except ApiError as error:
+            if error.status != 422:
+                raise
+            present = await self._cluster.get(ROLE_BINDINGS, namespace_of(item), name_of(item))
+            same_role = present["roleRef"] == body["roleRef"]
+            if same_role or controller_uid(present, JUPYTER_GATEWAYS.kind) != uid_of(item):
+                raise
+            await self._cluster.delete(
+                ROLE_BINDINGS, namespace_of(item), name_of(item), uid=uid_of(present)
+            )
+            try:
+                await self._apply_one(ROLE_BINDINGS, body)
+            except ApiError:
+                # A role that the service may not hand out, say: the gateway keeps what it had.
+                await self._apply_one(ROLE_BINDINGS, {**body, "roleRef": present["roleRef"]})
+                raise
+
+    def _generation(self, key: Key) -> int | None:
+        deployment = self._deployments.store.get(key)
+        return None if deployment is None else int(deployment["metadata"]["generation"])
+
+
+def is_alive(item: Object) -> bool:
+    """Whether a JupyterKernel is there and goes on: what a gateway's status counts."""
+    return not kernel.is_finished(item) and not is_deleting(item)
+
+
+def gateway_of_kernel(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+    """Which gateway counts differently now."""
+    if bool(old and is_alive(old)) == bool(new and is_alive(new)):
+        return ()
+    reference = gateway_reference(old or new or {})
+    return (Key(*reference),) if reference else ()
+
+
+def gateways_of_notebook(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+    """Which gateways a notebook comes to or leaves."""
+    before = (gateway_reference(old), notebook.caller(old)) if old else None
+    after = (gateway_reference(new), notebook.caller(new)) if new else None
+    if before == after:
+        return ()
+    references = (entry[0] for entry in (before, after) if entry)
+    return {Key(*reference) for reference in references if reference}

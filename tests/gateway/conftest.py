@@ -10,14 +10,14 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from tornado.httpclient import AsyncHTTPClient
 
-from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNEL_TEMPLATES
+from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNEL_SPECS, JUPYTER_KERNEL_TEMPLATES
 from hub_service.kube import Cluster
 from tests.gateway.support import (
     DEADLINE,
@@ -58,7 +58,7 @@ class Gateway:
     kernels: Kernels
     cluster: Cluster
     process: asyncio.subprocess.Process | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    name: str = "shared"
 
     @property
     def url(self) -> str:
@@ -86,13 +86,9 @@ class Gateway:
                 "KUBECONFIG": os.environ["KUBECONFIG"],
                 "JUPYTERHUB_API_URL": self.hub.url,
                 "ELASTIC_NAMESPACE": self.namespace,
-                "ELASTIC_GATEWAY_NAME": "shared",
-                "ELASTIC_DEFAULT_KERNEL": "python",
-                "ELASTIC_START_TIMEOUT": "20",
-                "ELASTIC_LOG_LEVEL": "DEBUG",
+                "ELASTIC_GATEWAY_NAME": self.name,
                 "ELASTIC_PORT": str(self.port),
                 "KERNEL_SECRET_OF_GATEWAY": "must-not-reach-kernels",
-                **self.environment,
             },
         )
         await ready(self.url, self.process)
@@ -130,6 +126,7 @@ async def a_gateway(folder: Path) -> AsyncIterator[Gateway]:
         ):
             await cluster.create(JUPYTER_KERNEL_TEMPLATES, namespace, TEMPLATE)
             await cluster.create(JUPYTER_KERNEL_SPECS, namespace, spec("python"))
+            await cluster.create(JUPYTER_GATEWAYS, namespace, resource("shared"))
             gateway = Gateway(free_port(), namespace, hub, kernels, cluster)
             await gateway.start()
             try:
@@ -151,6 +148,16 @@ def spec(name: str, **fields: object) -> dict[str, object]:
             "env": [{"name": "KERNEL_COLOUR", "value": "red"}],
             **fields,
         },
+    }
+
+
+def resource(name: str, **fields: object) -> dict[str, object]:
+    """The JupyterGateway that a process serves."""
+    return {
+        "apiVersion": JUPYTER_GATEWAYS.api_version,
+        "kind": JUPYTER_GATEWAYS.kind,
+        "metadata": {"name": name},
+        "spec": {"defaultKernel": "python", "startTimeout": 20, "logLevel": "DEBUG", **fields},
     }
 
 

@@ -9,8 +9,8 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from elastic_spawner.gateway.handlers import ROUTES
-from hub_service.kinds import JUPYTER_KERNEL_SPECS
-from tests.gateway.conftest import Gateway, free_port, spec
+from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNEL_SPECS
+from tests.gateway.conftest import Gateway, free_port, resource, spec
 from tests.gateway.support import Client, server_model, user_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -151,8 +151,10 @@ async def shown_in_list(client: Client, name: str) -> None:
 async def test_a_users_own_gateway_serves_nobody_else(gateway: Gateway) -> None:
     own = Gateway(
         free_port(), gateway.namespace, gateway.hub, gateway.kernels, gateway.cluster,
-        environment={"ELASTIC_GATEWAY_NAME": "gateway-alice", "ELASTIC_OWNER": "alice"},
+        name="gateway-alice",
     )  # fmt: skip
+    body = resource("gateway-alice", owner="alice")
+    await gateway.cluster.create(JUPYTER_GATEWAYS, gateway.namespace, body)
     await own.start()
     try:
         mallory = own.client("mallory")

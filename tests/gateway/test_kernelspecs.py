@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 
 from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.gateway_resource import GatewayResource, read
 from elastic_spawner.gateway.kernelspecs import SpecCatalog
-from elastic_spawner.gateway.settings import GatewaySettings
-from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNEL_TEMPLATES, Object, Resource
+from hub_service.kinds import (
+    JUPYTER_GATEWAYS,
+    JUPYTER_KERNEL_SPECS,
+    JUPYTER_KERNEL_TEMPLATES,
+    Object,
+    Resource,
+)
 from hub_service.kube import Reflector
 
 
@@ -28,17 +34,14 @@ def spec(name: str, **fields: Any) -> Object:
 def catalog(
     *specs: Object, kernels: str = "", default: str = "", templates: Any = ()
 ) -> SpecCatalog:
-    settings = GatewaySettings.from_environment(
-        {
-            "JUPYTERHUB_API_URL": "http://hub/hub/api",
-            "ELASTIC_NAMESPACE": "users",
-            "ELASTIC_GATEWAY_NAME": "shared",
-            "ELASTIC_KERNELS": kernels,
-            "ELASTIC_DEFAULT_KERNEL": default,
-        }
-    )
+    gateway = GatewayResource(cache(JUPYTER_GATEWAYS), "elastic")
+    names = kernels.split(",") if kernels else []
+    gateway.offer = read({"spec": {"kernels": names, "defaultKernel": default}}, "elastic")
     return SpecCatalog(
-        settings, cache(JUPYTER_KERNEL_SPECS, *specs), cache(JUPYTER_KERNEL_TEMPLATES, *templates)
+        "users",
+        gateway,
+        cache(JUPYTER_KERNEL_SPECS, *specs),
+        cache(JUPYTER_KERNEL_TEMPLATES, *templates),
     )
 
 

@@ -1,10 +1,12 @@
 """JupyterGateway: its parts and its status."""
 
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
 
 from hub_service import gateway
+from hub_service.gateway import Surroundings
 from hub_service.kinds import DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS, SERVICES, condition
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -83,11 +85,7 @@ def test_defaults():
         "JUPYTERHUB_API_URL": "http://hub.jhub:8081/hub/api",
         "ELASTIC_GATEWAY_NAME": "gw",
         "ELASTIC_SERVICE_NAME": "elastic",
-        "ELASTIC_KERNELS": "",
-        "ELASTIC_DEFAULT_KERNEL": "",
         "ELASTIC_START_TIMEOUT": "300",
-        "ELASTIC_OWNER": "",
-        "ELASTIC_LOG_LEVEL": "INFO",
     }
 
 
@@ -96,21 +94,41 @@ def test_what_it_says_itself_wins():
         image="gateway:2",
         imagePullPolicy="Always",
         clusterRole="narrow",
-        kernels=["python", "r"],
-        defaultKernel="r",
-        startTimeout=20,
-        logLevel="DEBUG",
         resources={"limits": {"memory": "1Gi"}},
     )
     container = parts(item)[DEPLOYMENTS]["spec"]["template"]["spec"]["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("gateway:2", "Always")
     assert container["resources"] == {"limits": {"memory": "1Gi"}}
     assert parts(item)[ROLE_BINDINGS]["roleRef"]["name"] == "narrow"
-    variables = environment(item)
-    assert variables["ELASTIC_KERNELS"] == "python,r"
-    assert variables["ELASTIC_DEFAULT_KERNEL"] == "r"
-    assert variables["ELASTIC_START_TIMEOUT"] == "20"
-    assert variables["ELASTIC_LOG_LEVEL"] == "DEBUG"
+
+
+def test_what_can_change_while_kernels_run_is_not_in_the_deployment():
+    live = a_gateway(
+        kernels=["python", "r"],
+        defaultKernel="r",
+        startTimeout=20,
+        logLevel="DEBUG",
+        cullIdleTimeout=10,
+        cullInterval=10,
+        notebookNamespaces=["labs"],
+    )
+    assert parts(live) == parts(a_gateway())
+
+
+def test_without_a_hub_there_is_none_to_ask():
+    alone = dataclasses.replace(DEFAULTS, hub_api_url=None)
+    made = dict(gateway.desired(a_gateway(), alone))
+    container = made[DEPLOYMENTS]["spec"]["template"]["spec"]["containers"][0]
+    assert "JUPYTERHUB_API_URL" not in {entry["name"] for entry in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "accepted"),
+    [(None, {"users"}), ([], set()), (["labs"], {"labs"}), (["*"], {"users", "labs"})],
+)
+def test_whose_notebooks_it_takes(allowed, accepted):
+    item = a_gateway() if allowed is None else a_gateway(notebookNamespaces=allowed)
+    assert {name for name in ("users", "labs") if gateway.accepts(item, name)} == accepted
 
 
 def a_deployment(*conditions, observed=2, **status):
@@ -153,13 +171,18 @@ DOWN = ("Available", "False", "Deployment does not have minimum availability.")
 )
 def test_available(deployment, status, reason, words):
     item = a_gateway()
-    entry = condition({"status": gateway.status(item, deployment, None, NOW)}, "Available")
+    entry = condition({"status": gateway.status(item, Surroundings(deployment), NOW)}, "Available")
     assert (entry["status"], entry["reason"]) == (status, reason)
     assert words in entry["message"]
 
 
 def test_status():
-    status = gateway.status(a_gateway(), a_deployment(UP, replicas=1, readyReplicas=1), None, NOW)
+    around = Surroundings(
+        a_deployment(UP, replicas=1, readyReplicas=1), kernels=2, service_token_hash="ab"
+    )
+    status = gateway.status(a_gateway(), around, NOW)
+    assert (status["kernels"], status["serviceTokenHash"]) == (2, "ab")
+    assert status["notebooks"] is None
     assert status["url"] == "http://gw.users:8888"
     assert status["observedGeneration"] == 3
     assert (status["replicas"], status["readyReplicas"]) == (1, 1)
@@ -169,6 +192,24 @@ def test_status():
 
 def test_a_refusal_is_told_in_the_api_servers_words():
     refusal = 'Deployment: spec.template.spec.containers[0].image: Invalid value: " "'
-    status = gateway.status(a_gateway(), None, refusal, NOW)
+    status = gateway.status(a_gateway(), Surroundings(refusal=refusal), NOW)
     entry = condition({"status": status}, "Accepted")
     assert (entry["status"], entry["reason"], entry["message"]) == ("False", "InvalidSpec", refusal)
+
+
+@pytest.mark.parametrize(
+    ("spec", "there", "reason", "words"),
+    [
+        ({}, {"r"}, "Found", "are there"),
+        ({}, set(), "NoKernelSpecs", "no JupyterKernelSpec in the namespace users"),
+        ({"kernels": ["r"], "defaultKernel": "r"}, {"r"}, "Found", "are there"),
+        ({"kernels": ["r", "julia"]}, {"r"}, "KernelSpecNotFound", "(spec.kernels: julia)"),
+        ({"defaultKernel": "r"}, {"julia"}, "KernelSpecNotFound", "(spec.defaultKernel: r)"),
+    ],
+)
+def test_kernels_that_are_not_there_are_said(spec, there, reason, words):
+    around = Surroundings(kernel_specs=frozenset(there))
+    status = gateway.status(a_gateway(**spec), around, NOW)
+    entry = condition({"status": status}, "KernelSpecsFound")
+    assert (entry["status"] == "True", entry["reason"]) == (reason == "Found", reason)
+    assert words in entry["message"]

@@ -1,0 +1,201 @@
+"""JupyterNotebook → Secret, Service, Deployment → status; and the end of its kernels."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from hub_service import conditions, notebook, notebook_tokens
+from hub_service.kinds import (
+    DEPLOYMENTS,
+    JUPYTER_KERNELS,
+    JUPYTER_NOTEBOOKS,
+    MANAGER,
+    SECRETS,
+    Object,
+    controller_uid,
+    gateway_reference,
+    is_deleting,
+    name_of,
+    namespace_of,
+    spec_of,
+    status_of,
+    uid_of,
+)
+from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+
+log = logging.getLogger(__name__)
+
+BY_NOTEBOOK = "notebook"
+BY_GATEWAY = "gateway"
+
+# Answers that say that the spec, or the service's own rights, must be changed by somebody.
+_REFUSALS = frozenset({400, 403, 422})
+_LOOK_AGAIN = 60.0
+
+
+def notebook_of(kernel: Object) -> str | None:
+    """Index of JupyterKernels by JupyterNotebook, as the text of its key."""
+    reference = spec_of(kernel).get("notebook")
+    return str(Key(reference["namespace"], reference["name"])) if reference else None
+
+
+def gateway_of(item: Object) -> str | None:
+    """Index of JupyterNotebooks by JupyterGateway, as the text of its key."""
+    reference = gateway_reference(item)
+    return str(Key(*reference)) if reference else None
+
+
+def notebook_of_kernel(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+    """Which notebook a kernel's appearance concerns: one that is gone takes its kernels along."""
+    if new is None or old is not None or notebook_of(new) is None:
+        return ()
+    reference = spec_of(new)["notebook"]
+    return (Key(reference["namespace"], reference["name"]),)
+
+
+class NotebookReconciler:
+    """`reconcile` for a Controller that follows all four reflectors.
+
+    `notebooks` needs the index BY_GATEWAY, `kernels` BY_NOTEBOOK; Deployments have their notebook's
+    name. What a notebook is made of is deleted with it by the cluster, its kernels here.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        notebooks: Reflector,
+        gateways: Reflector,
+        kernels: Reflector,
+        deployments: Reflector,
+        defaults: notebook.Defaults,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._notebooks = notebooks
+        self._gateways = gateways
+        self._kernels = kernels
+        self._deployments = deployments
+        self._defaults = defaults
+        self._now = clock
+
+    def notebooks_of_gateway(
+        self, key: Key, old: Object | None, new: Object | None
+    ) -> Iterable[Key]:
+        """Which notebooks a gateway's change concerns."""
+        if old and new and _decisive(old) == _decisive(new):
+            return ()
+        return [key_of(item) for item in self._notebooks.store.by_index(BY_GATEWAY, str(key))]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring what one notebook is made of to what it ought to be, and report."""
+        item = self._notebooks.store.get(key)
+        if item is None or is_deleting(item):
+            await self._end_kernels(key)
+            return None
+        digest, refusal = status_of(item).get("gatewayTokenHash"), None
+        try:
+            secret = await self._secret(item)
+            token = notebook_tokens.decoded(secret["data"][notebook_tokens.GATEWAY_TOKEN])
+            digest = notebook_tokens.token_hash(token)
+            await self._apply(item, secret["metadata"]["resourceVersion"])
+        except notebook.NotebookError as error:
+            refusal = str(error)
+        except ApiError as error:
+            if error.status not in _REFUSALS:
+                raise
+            log.warning("notebook %s: refused: %s", key, error)
+            refusal = error.message
+        await self._report(item, digest, refusal)
+        return _LOOK_AGAIN if refusal else None
+
+    async def _secret(self, item: Object) -> Object:
+        """The notebook's Secret, made or brought up to date."""
+        namespace, name = namespace_of(item), notebook_tokens.secret_name(item)
+        present = await self._find_secret(namespace, name)
+        if present is not None and controller_uid(present, JUPYTER_NOTEBOOKS.kind) != uid_of(item):
+            raise notebook.NotebookError(
+                f"There is a Secret {name} already, which isn't this notebook's. Delete it, or "
+                "give the notebook another name."
+            )
+        there: dict[str, str] = (present or {}).get("data") or {}
+        data = notebook_tokens.secret_data(
+            item, there, secrets.token_hex(32), secrets.token_urlsafe(24)
+        )
+        if present is None:
+            body = {"metadata": notebook.metadata(item, name), "type": "Opaque", "data": data}
+            return await self._cluster.create(SECRETS, namespace, body)
+        if there == data:
+            return present
+        patch: Object = {"data": {**dict.fromkeys(there.keys() - data.keys()), **data}}
+        return await self._cluster.merge_patch(SECRETS, namespace, name, patch)
+
+    async def _find_secret(self, namespace: str, name: str) -> Object | None:
+        try:
+            return await self._cluster.get(SECRETS, namespace, name)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    async def _apply(self, item: Object, secret_version: str) -> None:
+        for resource, body in notebook.desired(item, self._defaults, secret_version):
+            applied = await self._cluster.apply(
+                resource, namespace_of(item), name_of(item), body, field_manager=MANAGER
+            )
+            if resource == DEPLOYMENTS:
+                self._deployments.record(applied)
+
+    async def _report(self, item: Object, digest: str | None, refusal: str | None) -> None:
+        reference = gateway_reference(item)
+        status = notebook.status(
+            item,
+            deployment=self._deployments.store.get(key_of(item)),
+            gateway_item=self._gateways.store.get(reference) if reference else None,
+            gateway_token_hash=digest,
+            refusal=refusal,
+            now=self._now(),
+        )
+        patch = conditions.patch(status_of(item), status)
+        if patch:
+            written = await self._cluster.merge_patch(
+                JUPYTER_NOTEBOOKS,
+                namespace_of(item),
+                name_of(item),
+                {"status": patch},
+                subresource="status",
+            )
+            self._notebooks.record(written)
+
+    async def _exists(self, key: Key) -> bool:
+        try:
+            item = await self._cluster.get(JUPYTER_NOTEBOOKS, key.namespace, key.name)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
+        return not is_deleting(item)
+
+    async def _end_kernels(self, key: Key) -> None:
+        """Delete the kernels that a notebook leaves behind."""
+        kernels = self._kernels.store.by_index(BY_NOTEBOOK, str(key))
+        left = [kernel for kernel in kernels if not is_deleting(kernel)]
+        # It may only be that the service no longer looks after the notebook's namespace.
+        if not left or await self._exists(key):
+            return
+        for kernel in left:
+            log.info("kernel %s: its notebook %s is gone", key_of(kernel), key)
+            try:
+                await self._cluster.delete(
+                    JUPYTER_KERNELS, namespace_of(kernel), name_of(kernel), uid=uid_of(kernel)
+                )
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    raise
+
+
+def _decisive(gateway: Object) -> tuple[object, object]:
+    return spec_of(gateway).get("notebookNamespaces"), status_of(gateway).get("notebooks")
