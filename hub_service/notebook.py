@@ -45,6 +45,7 @@ from hub_service.notebook_tokens import CONFIG, CONFIG_DIRECTORY, GATEWAY_TOKEN,
 _CONFIG_VOLUME = "elastic-notebook"
 # A change of it gives the notebook a new pod: jupyter_server reads its configuration once.
 _SECRET_VERSION = "kubeflow.tkestack.io/secret-version"  # noqa: S105 - a name
+_CONFIG_PATH = "JUPYTER_CONFIG_PATH"
 _GATEWAY_AUTH_TOKEN = "JUPYTER_GATEWAY_AUTH_TOKEN"  # noqa: S105 - a name
 
 DEFAULT_ARGUMENTS = ("jupyter", "lab", "--ip=0.0.0.0", f"--port={NOTEBOOK_PORT}", "--no-browser")
@@ -185,11 +186,14 @@ def _fill(container: Object, notebook: Object, defaults: Defaults) -> None:
         container.setdefault("imagePullPolicy", defaults.image_pull_policy)
     if not (container.get("command") or container.get("args")):
         container["args"] = list(DEFAULT_ARGUMENTS)
-    own = {entry["name"] for entry in container.get("env") or []}
+    given = {entry["name"]: entry for entry in container.get("env") or []}
     container["env"] = [
-        *(entry for entry in _environment(notebook, defaults) if entry["name"] not in own),
-        *(container.get("env") or []),
+        *(entry for entry in _environment(notebook, defaults) if entry["name"] not in given),
+        *given.values(),
     ]
+    path = given.get(_CONFIG_PATH)
+    if path is not None and path.get("value"):
+        path["value"] += f":{CONFIG_DIRECTORY}"
     mount = {"name": _CONFIG_VOLUME, "mountPath": CONFIG_DIRECTORY, "readOnly": True}
     container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
     ports = container.setdefault("ports", [])
@@ -210,7 +214,7 @@ def _fill(container: Object, notebook: Object, defaults: Defaults) -> None:
 
 
 def _environment(notebook: Object, defaults: Defaults) -> list[Object]:
-    values = {"JUPYTER_CONFIG_PATH": CONFIG_DIRECTORY}
+    values = {_CONFIG_PATH: CONFIG_DIRECTORY}
     reference = gateway_reference(notebook)
     if reference is not None:
         namespace, name = reference

@@ -88,7 +88,9 @@ class NotebookSettings(_Section):
         min_length=1,
         description="Image of a JupyterNotebook whose template names none. Unset: it must.",
     )
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When that image is pulled, as in a container."
+    )
 
 
 class QuotaSettings(_Section):

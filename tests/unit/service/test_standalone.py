@@ -1,0 +1,34 @@
+"""The manifests of an installation without a hub say the same as those with one."""
+
+from pathlib import Path
+
+import yaml
+
+from hub_service import settings
+
+VALUES = Path(__file__).parents[3] / "helm-values"
+
+
+def documents(name):
+    found = yaml.safe_load_all((VALUES / name).read_text())
+    return {(item["kind"], item["metadata"]["name"]): item for item in found if item}
+
+
+ALONE, WITH_HUB = documents("standalone.yaml"), documents("rbac.yaml")
+
+
+def test_the_rights_are_the_same():
+    for role in (("ClusterRole", "elastic-gateway"), ("Role", "elastic-service")):
+        assert ALONE[role]["rules"] == WITH_HUB[role]["rules"]
+
+
+def test_the_settings_can_be_used_and_the_roles_are_where_they_say():
+    text = ALONE["ConfigMap", "elastic-service"]["data"][settings.ENVIRONMENT_VARIABLE]
+    parsed = settings.load(text)
+    assert not parsed.hub.enabled
+    assert not parsed.has_shared_gateway
+    for item in (("Role", "elastic-service"), ("RoleBinding", "elastic-service")):
+        assert ALONE[item]["metadata"]["namespace"] == parsed.namespace
+    deployment = ALONE["Deployment", "elastic-service"]["metadata"]["namespace"]
+    (subject,) = ALONE["RoleBinding", "elastic-service"]["subjects"]
+    assert subject["namespace"] == deployment
