@@ -173,6 +173,17 @@ class Person:
         specs: dict[str, Any] = await self._json("GET", self._server() / "api/kernelspecs")
         return specs
 
+    async def kernelspec(self, name: str) -> dict[str, Any]:
+        """The model of one kernelspec."""
+        url = self._server() / "api/kernelspecs" / name
+        model: dict[str, Any] = await self._json("GET", url)
+        return model
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """The models of one's open notebooks and their kernels."""
+        models: list[dict[str, Any]] = await self._json("GET", self._server() / "api/sessions")
+        return models
+
     async def kernels(self) -> list[dict[str, Any]]:
         """The models of the kernels that one's server lists."""
         models: list[dict[str, Any]] = await self._json("GET", self._server() / "api/kernels")

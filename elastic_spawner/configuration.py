@@ -109,9 +109,9 @@ def _configure_roles(c: Any, service_name: str) -> None:
     roles.append(
         {
             "name": f"{service_name}-service",
-            "description": "Whose servers run: gateways of others are let go",
+            "description": "Whose servers run, and that they do while their kernels work",
             "services": [service_name],
-            "scopes": ["read:servers"],
+            "scopes": ["read:servers", "users:activity"],
         }
     )
     c.JupyterHub.load_roles = roles

@@ -18,6 +18,7 @@ from traitlets import Bool, Dict, Enum, Instance, Integer, List, Unicode
 
 from elastic_spawner import gateways, user_gateway
 from elastic_spawner.gpus import without_gpus
+from elastic_spawner.kernels_at_stop import KnowsWhyItStops
 from elastic_spawner.progress import Notices, merged
 from hub_service import gateway, kinds
 from hub_service.kube import Cluster
@@ -29,7 +30,7 @@ from hub_service.notebook_environment import notebook_environment
 _MARGIN = 5.0
 
 
-class ElasticSpawner(KubeSpawner):
+class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
     """KubeSpawner for notebooks whose kernels run in pods of their own."""
 
     gateway_mode = Enum(
@@ -249,7 +250,7 @@ class ElasticSpawner(KubeSpawner):
         # The last step before the API server sees the pod: profiles, overrides and hooks have had
         # their say. It may run again for the same pod, when a request timed out.
         manifest = self.api.api_client.sanitize_for_serialization(pod)
-        if self.gateway_url and self.notebook_config:
+        if self._gateway_url() and self.notebook_config:
             manifest = with_notebook_config(manifest, file_text())
             pod.metadata.annotations = manifest["metadata"]["annotations"]
         pod.spec, removed = without_gpus(
@@ -274,13 +275,17 @@ class ElasticSpawner(KubeSpawner):
             yield event
 
     async def run_post_stop_hook(self) -> None:
-        """End the server's kernels, let its gateway go, then run the configured hook.
+        """If the server was asked to stop, end its kernels and let its gateway go.
 
-        Unlike `stop`, this runs however the server ended, and never during a start.
+        Then run the configured hook. Unlike `stop`, this runs however the server ended, and never
+        during a start. What goes on without the server is the service's to end.
         """
         try:
-            await self._delete_kernels()
-            await self._let_gateway_go()
+            if self.stop_was_asked_for:
+                await self._delete_kernels()
+                await self._let_gateway_go()
+            else:
+                self.log.info("%s: not asked to stop; its kernels go on", self._log_name)
         finally:
             await maybe_future(super().run_post_stop_hook())
 

@@ -14,6 +14,7 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
@@ -57,6 +58,7 @@ from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_int
 from hub_service.reconcile.kernels import KernelReconciler, Rules
 from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.reconcile.seals import Seals
+from hub_service.reconcile.servers import Servers, Tell
 from hub_service.reconcile.user_gateways import ServersOf, UserGatewayReconciler
 from hub_service.settings import Settings, SettingsError
 
@@ -92,8 +94,9 @@ class Worker:
     """All parts of the service, for one namespace.
 
     `token` is the service's own, which gateways know it by: of the hub, or where there is none, any
-    that nobody else has. `servers_of` asks the hub for a user's servers, None where there is no
-    hub. `gateway_url` tells where a gateway of a name and namespace is reached.
+    that nobody else has. `servers_of` asks the hub for a user's servers, `tell` tells it of a
+    server's activity; both None where there is no hub. `gateway_url` tells where a gateway of a
+    name and namespace is reached.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Worker:
         token: str,
         *,
         servers_of: ServersOf | None,
+        tell: Tell | None,
         gateway_url: Callable[[str, str], str] = gateway.url,
     ) -> None:
         self._cluster = cluster
@@ -149,8 +153,19 @@ class Worker:
             self._notebooks,
             self._notebook_deployments,
         )
+        queue = WorkQueue[Key]()
+        self._servers: Servers | None = None
+        if servers_of is not None and tell is not None:
+            seconds = config.culling.lost_server_timeout
+            self._servers = Servers(
+                self.kernels,
+                servers_of=servers_of,
+                tell=tell,
+                timeout=timedelta(seconds=seconds) if seconds > 0 else None,
+                on_change=queue.add,
+            )
         self._controllers = [
-            self._kernel_controller(token),
+            self._kernel_controller(token, queue),
             self._interrupt_controller(),
             self._gateway_controller(None if config.hub.enabled else token_hash(token)),
             self._notebook_controller(),
@@ -158,8 +173,7 @@ class Worker:
         if servers_of is not None:
             self._controllers.append(self._user_gateway_controller(servers_of))
 
-    def _kernel_controller(self, token: str) -> Controller:
-        queue = WorkQueue[Key]()
+    def _kernel_controller(self, token: str, queue: WorkQueue[Key]) -> Controller:
         reconciler = KernelReconciler(
             self._cluster,
             kernels=self.kernels,
@@ -170,6 +184,7 @@ class Worker:
                 idle_timeout=self._config.culling.idle_timeout,
             ),
             seals=Seals(GatewayClient(token).seal, queue.add),
+            is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
             gateway_url=self._gateway_url,
         )
         controller = Controller("kernel", reconciler.reconcile, workers=16, queue=queue)
@@ -246,6 +261,8 @@ class Worker:
                 group.create_task(reflector.run())
             for controller in self._controllers:
                 group.create_task(controller.run())
+            if self._servers is not None:
+                group.create_task(self._servers.run())
             if self._config.has_shared_gateway:
                 group.create_task(self._apply_shared_gateway())
 
@@ -303,7 +320,13 @@ async def run(config: Settings, environment: Mapping[str, str]) -> None:
     async with Cluster.from_environment() as cluster:
         token = _token(config, environment)
         hub = HubClient(environment["JUPYTERHUB_API_URL"], token) if config.hub.enabled else None
-        worker = Worker(cluster, config, token, servers_of=hub.servers_of if hub else None)
+        worker = Worker(
+            cluster,
+            config,
+            token,
+            servers_of=hub.servers_of if hub else None,
+            tell=hub.tell_activity if hub else None,
+        )
         pages = _pages(config, worker, environment)
         server = HTTPServer(pages, xheaders=True)
         server.listen(config.service.port)

@@ -21,6 +21,10 @@ class Policy:
     source: str
 
 
+# For a kernel whose server is gone and was waited for long enough: as soon as it is idle.
+LOST_SERVER = Policy(1, "the rule for kernels whose notebook server is gone")
+
+
 @dataclass(frozen=True)
 class Keep:
     """The kernel stays; look again at `until`, or when its status changes if that is None."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPTimeoutError
+
+from hub_service import timestamps
+from hub_service.servers import Server
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +20,7 @@ log = logging.getLogger(__name__)
 class HubClient:
     """Calls the hub's API at `api_url`, which ends in /hub/api.
 
-    The scope that it needs is `read:servers`.
+    The scopes that it needs are `read:servers` and `users:activity`.
     """
 
     def __init__(self, api_url: str, token: str, *, request_timeout: float = 10.0) -> None:
@@ -28,19 +33,40 @@ class HubClient:
 
         None where the hub gave no definite answer. That there is no such user is one.
         """
+        response = await self._fetch(f"/users/{quote(user, safe='')}")
+        return None if response is None else _servers(user, response.code, response.body)
+
+    async def tell_activity(self, server: Server, moment: datetime) -> bool:
+        """Tell when a server was last active; whether the hub has taken note.
+
+        It has, too, where it knows of no such server.
+        """
+        last = timestamps.microseconds(moment)
+        body = {"servers": {server.name: {"last_activity": last}}, "last_activity": last}
+        response = await self._fetch(f"/users/{quote(server.owner, safe='')}/activity", body)
+        if response is None:
+            return False
+        if response.code not in (200, 400, 404):
+            log.warning("the hub answers %d to being told of activity", response.code)
+            return False
+        return True
+
+    async def _fetch(self, path: str, body: dict[str, Any] | None = None) -> HTTPResponse | None:
+        """A GET, or a POST of `body`; None where the hub does not answer."""
         request = HTTPRequest(
-            f"{self._api_url}/users/{quote(user, safe='')}",
+            self._api_url + path,
+            method="GET" if body is None else "POST",
+            body=None if body is None else json.dumps(body),
             headers={"Authorization": f"token {self._token}", "Accept": "application/json"},
             connect_timeout=self._request_timeout,
             request_timeout=self._request_timeout,
             follow_redirects=False,
         )
         try:
-            response = await AsyncHTTPClient().fetch(request, raise_error=False)
+            return await AsyncHTTPClient().fetch(request, raise_error=False)
         except (OSError, HTTPClientError, HTTPTimeoutError) as error:
             log.warning("the hub does not answer: %s", error)
             return None
-        return _servers(user, response.code, response.body)
 
 
 def _servers(user: str, code: int, body: bytes) -> frozenset[str] | None:

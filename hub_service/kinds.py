@@ -70,6 +70,9 @@ SPAWNER = "elastic-spawner"
 ANNOTATION_STARTED = f"{GROUP}/server-started"
 ANNOTATION_SERVER = f"{GROUP}/server-name"
 
+# On a JupyterKernel: the notebooks it runs for, as JSON; what a new notebook server is told.
+ANNOTATION_SESSIONS = f"{GROUP}/sessions"
+
 # Zero to JupyterHub's network policies let pods with this label reach the hub.
 LABEL_NETWORK_ACCESS_HUB = "hub.jupyter.org/network-access-hub"
 

@@ -113,6 +113,13 @@ class CullingSettings(_Section):
         "gateway says otherwise; 0 or less: never.",
         json_schema_extra={"unit": "seconds"},
     )
+    lost_server_timeout: int = Field(
+        3600,
+        description="Seconds after which kernels end, once idle, whose notebook server is gone "
+        "without anybody having stopped it (its node was drained, its pod evicted); 0 or less: "
+        "never.",
+        json_schema_extra={"unit": "seconds"},
+    )
 
 
 class StartSettings(_Section):

@@ -2,7 +2,8 @@
 
 Enterprise Gateway's and jupyter_server's own handlers are not served: they know one token for all,
 let anybody reach any kernel, and hold one request's environment where another's start reads it.
-Sessions are not served at all; notebook servers keep them themselves.
+Sessions are kept by notebook servers themselves; what is served of them is there for the server
+that comes after another.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 
 from tornado import web
 
+from elastic_spawner.gateway import sessions
 from elastic_spawner.gateway.channels import ChannelsHandler
 from elastic_spawner.gateway.environment import filter_environment, start_timeout
 from elastic_spawner.gateway.errors import KernelError
@@ -130,6 +132,20 @@ class KernelHandler(AuthenticatedHandler):
         self.set_status(204)
 
 
+class KernelSessionsHandler(AuthenticatedHandler):
+    """/api/kernels/<id>/sessions: which notebooks a kernel runs for; its model shows them."""
+
+    async def put(self, kernel_id: str) -> None:
+        """Replace them."""
+        manager = self.kernel(kernel_id)
+        try:
+            text = sessions.annotation(self.body())
+        except ValueError as error:
+            raise KernelError(400, "BadRequest", str(error)) from error
+        await manager.keep_sessions(text)
+        self.set_status(204)
+
+
 class InterruptHandler(AuthenticatedHandler):
     """/api/kernels/<id>/interrupt."""
 
@@ -229,6 +245,7 @@ ROUTES: list[tuple[str, type[web.RequestHandler]]] = [
     (r"/api/health", HealthHandler),
     (r"/api/kernels", KernelsHandler),
     (rf"/api/kernels/{_ID}", KernelHandler),
+    (rf"/api/kernels/{_ID}/sessions", KernelSessionsHandler),
     (rf"/api/kernels/{_ID}/interrupt", InterruptHandler),
     (rf"/api/kernels/{_ID}/restart", RestartHandler),
     (rf"/api/kernels/{_ID}/cull", CullHandler),

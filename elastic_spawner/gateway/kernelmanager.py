@@ -18,7 +18,9 @@ from elastic_spawner.gateway.monitor import KernelMonitor
 from elastic_spawner.gateway.proxy import KernelProxy, KernelStart
 from elastic_spawner.gateway.restarter import ReportingRestarter
 from elastic_spawner.gateway.runtime import Runtime
+from elastic_spawner.gateway.sessions import sessions_of
 from hub_service import timestamps
+from hub_service.kinds import ANNOTATION_SESSIONS
 
 # Settings of the app that Enterprise Gateway's manager expects on itself.
 _INHERITED = (
@@ -230,14 +232,28 @@ class ElasticKernelManager(RemoteKernelManager):
 
     def model(self) -> dict[str, Any]:
         """The kernel as Jupyter's REST API has it."""
-        model = {
+        model: dict[str, Any] = {
             "id": self.kernel_id,
             "name": self.kernel_name,
             "last_activity": timestamps.microseconds(self.last_activity),
             "execution_state": self.execution_state,
             "connections": self.parent.connections(self.kernel_id),
         }
-        return model | {"reason": self.reason} if self.reason else model
+        # Ours: why it is dead; and for a notebook server that looks for the kernels of an earlier
+        # one, which hub server started it, and for which notebooks.
+        if self.reason:
+            model["reason"] = self.reason
+        if self.owner.server is not None:
+            model["server"] = self.owner.server
+        if self.process_proxy and (kept := sessions_of(self.process_proxy.resource())):
+            model["sessions"] = kept
+        return model
+
+    async def keep_sessions(self, text: str) -> None:
+        """Keep with the kernel's resource which notebooks it runs for. KernelError."""
+        if self.process_proxy is None:
+            return
+        await self.process_proxy.annotate(ANNOTATION_SESSIONS, text)
 
     @property
     def _started(self) -> KernelStart:

@@ -143,14 +143,25 @@ class KernelProxy(RemoteProcessProxy):
             lambda: self._runtime.cluster.delete(kinds.JUPYTER_KERNELS, self._namespace, self.name),
         )
 
+    async def annotate(self, name: str, text: str) -> None:
+        """Set an annotation of the kernel's resource. KernelError."""
+        body = {"metadata": {"annotations": {name: text}}}
+        cluster = self._runtime.cluster
+        await self._call(
+            cluster.merge_patch(kinds.JUPYTER_KERNELS, self._namespace, self.name, body)
+        )
+
+    def resource(self) -> kinds.Object | None:
+        """The kernel's resource as the watch has it; None once it is gone."""
+        return self._runtime.kernels.store.get((self._namespace, self.name))
+
     def ending(self) -> Ending | None:
         """Why the kernel can't go on, None while it can: as the watch has it."""
-        kernel = self._runtime.kernels.store.get((self._namespace, self.name))
-        return kernel_resource.observe(kernel, self.incarnation).ending
+        return kernel_resource.observe(self.resource(), self.incarnation).ending
 
     def exists(self) -> bool:
         """Whether the kernel's resource is there and stays."""
-        kernel = self._runtime.kernels.store.get((self._namespace, self.name))
+        kernel = self.resource()
         return kernel is not None and not kinds.is_deleting(kernel)
 
     def poll(self) -> bool | None:
@@ -298,8 +309,7 @@ class KernelProxy(RemoteProcessProxy):
             await asyncio.gather(echo, end, return_exceptions=True)
 
     def _too_late(self, timeout: float) -> KernelError:
-        kernel = self._runtime.kernels.store.get((self._namespace, self.name))
-        waiting_for = kernel_resource.observe(kernel, self.incarnation).waiting_for
+        waiting_for = kernel_resource.observe(self.resource(), self.incarnation).waiting_for
         because = f" It was waiting: {waiting_for}" if waiting_for else ""
         return KernelError(
             504, "StartTimeout", f"The kernel did not answer within {timeout:.0f} seconds.{because}"

@@ -89,7 +89,7 @@ class KernelReconciler:
     """`reconcile` for a Controller that follows the three reflectors.
 
     `kernels` needs the indexes BY_OWNER and BY_GATEWAY, `pods` BY_KERNEL. The pods are those with
-    the service's labels.
+    the service's labels. `is_overdue`: whether a kernel's server is gone for too long.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class KernelReconciler:
         gateways: Reflector,
         rules: Rules,
         seals: Seals,
+        is_overdue: Callable[[Object], bool] = lambda _: False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         gateway_url: Callable[[str, str], str] = gateway.url,
     ) -> None:
@@ -110,6 +111,7 @@ class KernelReconciler:
         self._gateways = gateways
         self._rules = rules
         self._seals = seals
+        self._is_overdue = is_overdue
         self._now = clock
         self._gateway_url = gateway_url
         self._assumed: dict[Key, str] = {}  # admitted here, while the status is being written
@@ -151,7 +153,7 @@ class KernelReconciler:
         if kernel.is_admitted(item):
             item = await self._run(item)
         if kernel.is_finished(item):
-            await self._release(item)
+            await (self._end(item) if self._is_overdue(item) else self._release(item))
             return None
         return self._cull(key, item, answer)
 
@@ -263,6 +265,8 @@ class KernelReconciler:
     def _policy(self, item: Object) -> culling.Policy:
         reference = spec_of(item).get("gateway") or {}
         key = (reference.get("namespace") or namespace_of(item), reference.get("name", ""))
+        if self._is_overdue(item):
+            return culling.LOST_SERVER
         return culling.policy(item, self._gateways.store.get(key), self._rules.idle_timeout)
 
     async def _write(self, item: Object, status: Object) -> Object:

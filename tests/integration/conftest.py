@@ -7,6 +7,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from hub_service import gateway, settings
 from hub_service.app import Worker
 from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
 from hub_service.kube import Cluster
+from hub_service.reconcile.servers import Tell
 from hub_service.reconcile.user_gateways import ServersOf
+from hub_service.servers import Server
 from tests.integration.support import Observed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +29,11 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 
 async def nobody_knows(_user: str) -> None:
     """A hub that gives no answer about servers."""
+
+
+async def nobody_listens(_server: Server, _moment: datetime) -> bool:
+    """A hub that does not take note of activity."""
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +99,7 @@ def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Calla
         *,
         gateway_url: Callable[[str, str], str] = gateway.url,
         servers_of: ServersOf = nobody_knows,
+        tell: Tell = nobody_listens,
         **sections: Any,
     ) -> AsyncIterator[Worker]:
         worker = Worker(
@@ -98,6 +107,7 @@ def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Calla
             config(**sections),
             "service-token",
             servers_of=servers_of,
+            tell=tell,
             gateway_url=gateway_url,
         )
         task = asyncio.create_task(worker.run())

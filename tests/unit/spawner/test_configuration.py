@@ -14,9 +14,9 @@ from hub_service.settings import SettingsError
 SETTINGS: dict[str, Any] = {"gateway": {"image": "elastic/gateway:dev"}}
 SERVICE_ROLE = {
     "name": "elastic-service",
-    "description": "Whose servers run: gateways of others are let go",
+    "description": "Whose servers run, and that they do while their kernels work",
     "services": ["elastic"],
-    "scopes": ["read:servers"],
+    "scopes": ["read:servers", "users:activity"],
 }
 
 
