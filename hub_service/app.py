@@ -30,6 +30,7 @@ from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_GATEWAYS,
     JUPYTER_KERNEL_SPECS,
+    JUPYTER_KERNEL_TEMPLATES,
     JUPYTER_KERNELS,
     JUPYTER_NOTEBOOKS,
     LABEL_COMPONENT,
@@ -51,6 +52,7 @@ from hub_service.kube.backoff import Backoff
 from hub_service.notebook_tokens import token_hash
 from hub_service.reconcile import gateways as gateway_reconciling
 from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
@@ -121,6 +123,7 @@ class Worker:
                 kernel_reconciling.BY_OWNER: kernel_reconciling.owner_of,
                 kernel_reconciling.BY_GATEWAY: kernel_reconciling.gateway_of,
                 notebook_reconciling.BY_NOTEBOOK: notebook_reconciling.notebook_of,
+                **kernelspec_reconciling.KERNEL_INDEXERS,
             },
         )
         self._pods = Reflector(
@@ -134,7 +137,13 @@ class Worker:
         self._deployments = Reflector(
             cluster, DEPLOYMENTS, namespace, label_selector=_selector(COMPONENT_GATEWAY)
         )
-        self._kernel_specs = Reflector(cluster, JUPYTER_KERNEL_SPECS, namespace)
+        self._kernel_specs = Reflector(
+            cluster,
+            JUPYTER_KERNEL_SPECS,
+            namespace,
+            indexers=kernelspec_reconciling.SPEC_INDEXERS,
+        )
+        self._templates = Reflector(cluster, JUPYTER_KERNEL_TEMPLATES, namespace)
         self._notebooks = Reflector(
             cluster,
             JUPYTER_NOTEBOOKS,
@@ -150,6 +159,7 @@ class Worker:
             self._gateways,
             self._deployments,
             self._kernel_specs,
+            self._templates,
             self._notebooks,
             self._notebook_deployments,
         )
@@ -167,6 +177,9 @@ class Worker:
         self._controllers = [
             self._kernel_controller(token, queue),
             self._interrupt_controller(),
+            *kernelspec_reconciling.controllers(
+                cluster, specs=self._kernel_specs, templates=self._templates, kernels=self.kernels
+            ),
             self._gateway_controller(None if config.hub.enabled else token_hash(token)),
             self._notebook_controller(),
         ]

@@ -170,16 +170,7 @@ def status_of_admission(
 
 
 def _template_condition(template: Object) -> Condition:
-    corrected = list(podtemplate.metadata(template).left_out)
-    pod_spec: Object = template.get("spec") or {}
-    policy = pod_spec.get("restartPolicy")
-    if policy not in (None, "Never"):
-        corrected.append(
-            f"restartPolicy {policy} is taken as Never: a kernel whose process ended has lost its "
-            "variables, and its user is told so instead"
-        )
-    if pod_spec.get("automountServiceAccountToken"):
-        corrected.append("automountServiceAccountToken is taken as false")
+    corrected = podtemplate.corrections(template)
     if corrected:
         return Condition(TEMPLATE_ACCEPTED, True, Reason.CORRECTED, "; ".join(corrected) + ".")
     return Condition(TEMPLATE_ACCEPTED, True, Reason.ACCEPTED, "The template is used as it is.")

@@ -10,7 +10,14 @@ import copy
 from typing import NamedTuple
 
 from hub_service import podtemplate
-from hub_service.kinds import COMPONENT_KERNEL, CONNECTION_FILE, Object, name_of, spec_of
+from hub_service.kinds import (
+    COMPONENT_KERNEL,
+    CONNECTION_FILE,
+    Object,
+    Reason,
+    name_of,
+    spec_of,
+)
 
 DEFAULT_COMMAND = ("python3", "-m", "ipykernel_launcher", "-f", "{connection_file}")
 CONNECTION_PLACEHOLDER = "{connection_file}"
@@ -23,11 +30,29 @@ _PROXY_CLASS = "KubeflowProcessProxy"
 _FOREIGN_PLACEHOLDERS = ("{response_address}", "{port_range}", "{public_key}", "{kernel_id}")
 
 
-class KernelSpecError(ValueError):
-    """A spec that no kernel can be started from: which field, its value, and the way out."""
+# Fields of a pod that a spec may set in place of its template.
+_POD_FIELDS = (
+    "tolerations",
+    "nodeSelector",
+    "runtimeClassName",
+    "priorityClassName",
+    "imagePullSecrets",
+)
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where shared memory is, and no temporary file
+_SHARED_MEMORY_VOLUME = "elastic-shared-memory"
 
-    def __init__(self, spec: str, field: str, value: object, problem: str, way_out: str) -> None:
+
+class KernelSpecError(ValueError):
+    """A spec that no kernel can be started from: which field, its value, and the way out.
+
+    `reason` is the constant of the spec's condition Accepted.
+    """
+
+    def __init__(
+        self, spec: str, reason: str, field: str, value: object, problem: str, way_out: str
+    ) -> None:
         super().__init__(f"JupyterKernelSpec {spec}: {field} ({value!r}): {problem}. {way_out}.")
+        self.reason = reason
         self.field = field
         self.value = value
         self.way_out = way_out
@@ -65,24 +90,20 @@ def kernelspec_json(spec: Object) -> Object:
     }
 
 
-def kernel_template(spec: Object, template: Object | None) -> KernelTemplate:
+def kernel_template(
+    spec: Object, template: Object | None, *, forbidden: bool = False
+) -> KernelTemplate:
     """The pod template for kernels of a spec.
 
     `template` is the JupyterKernelTemplate that the spec names, None where it names none or it
-    isn't there. The spec's own image, command, environment and resources win over the template's.
-    Raises KernelSpecError.
+    isn't there; `forbidden`: it may not be read. The spec's own image, command, environment,
+    resources and fields of the pod win over the template's. Raises KernelSpecError.
     """
     fields, name = spec_of(spec), name_of(spec)
     _check_class(name, fields)
     reference = template_reference(spec)
     if reference and template is None:
-        raise KernelSpecError(
-            name,
-            "spec.template",
-            "/".join(reference),
-            "there is no such JupyterKernelTemplate",
-            "Create it, or remove spec.template",
-        )
+        raise _without_template(spec, reference, forbidden=forbidden)
     base: Object = (spec_of(template).get("template") if template else None) or {}
     metadata = podtemplate.metadata(base)
     pod_spec: Object = copy.deepcopy(base.get("spec") or {})
@@ -94,15 +115,18 @@ def kernel_template(spec: Object, template: Object | None) -> KernelTemplate:
         pod_spec["containers"] = [{"name": COMPONENT_KERNEL}]
     container = pod_spec["containers"][podtemplate.kernel_index(result)]
     _fill(container, fields)
+    _fill_pod(pod_spec, container, fields)
     if not container.get("image"):
         raise KernelSpecError(
             name,
+            Reason.NO_IMAGE,
             "spec.image",
             container.get("image"),
             "neither the spec nor its template's container names an image",
             "Set spec.image to an image with a Jupyter kernel in it",
         )
     _check_command(name, container)
+    _check_quantities(name, pod_spec)
     return KernelTemplate(result, metadata.left_out)
 
 
@@ -129,6 +153,42 @@ def _fill(container: Object, fields: Object) -> None:
         container["resources"] = copy.deepcopy(fields["resources"])
 
 
+def _fill_pod(pod_spec: Object, container: Object, fields: Object) -> None:
+    """Put the spec's fields of the pod in the place of the template's."""
+    for field in _POD_FIELDS:
+        if fields.get(field):
+            pod_spec[field] = copy.deepcopy(fields[field])
+    size = fields.get("sharedMemory")
+    if not size:
+        return
+    volumes, mounts = pod_spec.get("volumes") or [], container.get("volumeMounts") or []
+    memory = {
+        "name": _SHARED_MEMORY_VOLUME,
+        "emptyDir": {"medium": "Memory", "sizeLimit": size},
+    }
+    others = [mount for mount in mounts if mount.get("mountPath") != _SHARED_MEMORY]
+    pod_spec["volumes"] = [*volumes, memory]
+    mount = {"name": _SHARED_MEMORY_VOLUME, "mountPath": _SHARED_MEMORY}
+    container["volumeMounts"] = [*others, mount]
+
+
+def _without_template(
+    spec: Object, reference: tuple[str, str], *, forbidden: bool
+) -> KernelSpecError:
+    where, problem = "/".join(reference), "there is no such JupyterKernelTemplate"
+    reason, way_out = Reason.TEMPLATE_NOT_FOUND, "Create it, or remove spec.template"
+    if forbidden:
+        namespace, own = reference[0], spec["metadata"]["namespace"]
+        reason = Reason.TEMPLATE_FORBIDDEN
+        problem = f"JupyterKernelTemplates of namespace {namespace} may not be read from here"
+        way_out = (
+            f"In {namespace}, give the right to get it to the group system:serviceaccounts:{own} "
+            "and to the hub's ServiceAccount by a Role and RoleBinding, or use a template of "
+            f"namespace {own}"
+        )
+    return KernelSpecError(name_of(spec), reason, "spec.template", where, problem, way_out)
+
+
 def _command(fields: Object) -> list[str] | None:
     """The spec's own command; None where it has none or means the default one."""
     command = list(fields.get("command") or [])
@@ -140,6 +200,7 @@ def _check_class(name: str, fields: Object) -> None:
     if given and not given.endswith(f".{_PROXY_CLASS}") and given != _PROXY_CLASS:
         raise KernelSpecError(
             name,
+            Reason.UNKNOWN_CLASS,
             "spec.className",
             given,
             "kernels run as JupyterKernels, and no other process proxy is served",
@@ -153,8 +214,22 @@ def _check_command(name: str, container: Object) -> None:
         if any(placeholder in word for word in words):
             raise KernelSpecError(
                 name,
+                Reason.FOREIGN_PLACEHOLDER,
                 "spec.command",
                 words,
                 f"nothing fills in {placeholder}, which Enterprise Gateway's own launchers take",
                 f"Use the kernel's ordinary command, with {CONNECTION_PLACEHOLDER}",
             )
+
+
+def _check_quantities(name: str, pod_spec: Object) -> None:
+    problem = podtemplate.invalid_quantity({"spec": pod_spec})
+    if problem:
+        raise KernelSpecError(
+            name,
+            Reason.INVALID_QUANTITY,
+            problem.field,
+            problem.value,
+            "this is no quantity of Kubernetes",
+            "Write a number, with a suffix where one is meant (500m, 2Gi)",
+        )

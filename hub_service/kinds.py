@@ -128,6 +128,14 @@ class Reason:
     COMPLETED = "Completed"
     # Culled
     IDLE = "Idle"
+    # Accepted of a JupyterKernelSpec or JupyterKernelTemplate
+    UNKNOWN_CLASS = "UnknownClass"
+    TEMPLATE_NOT_FOUND = "TemplateNotFound"
+    TEMPLATE_FORBIDDEN = "TemplateForbidden"
+    NO_IMAGE = "NoImage"
+    FOREIGN_PLACEHOLDER = "ForeignPlaceholder"
+    INVALID_QUANTITY = "InvalidQuantity"
+    INVALID_PARAMETER = "InvalidParameter"
     # Available
     DEPLOYMENT_AVAILABLE = "DeploymentAvailable"
     DEPLOYMENT_UNAVAILABLE = "DeploymentUnavailable"

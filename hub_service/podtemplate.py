@@ -6,6 +6,7 @@ what it is given.
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -25,6 +26,10 @@ _METADATA_FIELDS = frozenset(
 
 # The hub's own pods carry this label; network policies and the hub's watch select by it.
 _HUBS_OWN_LABEL = ("component", "singleuser-server")
+
+_QUANTITY = re.compile(
+    r"[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?(\d+(\.\d*)?|\.\d+))?"
+)
 
 
 class Metadata(NamedTuple):
@@ -70,6 +75,41 @@ def kernel_index(template: Object) -> int:
         if container.get("name") == COMPONENT_KERNEL:
             return position
     return 0
+
+
+class InvalidQuantity(NamedTuple):
+    """A field of a template, and what it holds instead of a quantity."""
+
+    field: str
+    value: object
+
+
+def invalid_quantity(template: Object) -> InvalidQuantity | None:
+    """The first amount among the containers' resources that is no quantity, if there is one."""
+    for kind in ("containers", "initContainers"):
+        for container in (template.get("spec") or {}).get(kind) or []:
+            for part in ("limits", "requests"):
+                amounts = (container.get("resources") or {}).get(part) or {}
+                for name, amount in amounts.items():
+                    if not _QUANTITY.fullmatch(str(amount)):
+                        where = f"{kind}[{container.get('name')}].resources.{part}[{name}]"
+                        return InvalidQuantity(where, amount)
+    return None
+
+
+def corrections(template: Object) -> list[str]:
+    """Sentences about what of a template is not taken as it is."""
+    corrected = list(metadata(template).left_out)
+    pod_spec: Object = template.get("spec") or {}
+    policy = pod_spec.get("restartPolicy")
+    if policy not in (None, "Never"):
+        corrected.append(
+            f"restartPolicy {policy} is taken as Never: a kernel whose process ended has lost its "
+            "variables, and its user is told so instead"
+        )
+    if pod_spec.get("automountServiceAccountToken"):
+        corrected.append("automountServiceAccountToken is taken as false")
+    return corrected
 
 
 def gpus(template: Object) -> int:

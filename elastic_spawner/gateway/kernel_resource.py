@@ -33,6 +33,7 @@ class KernelRequest:
     server: name of the owner's hub server ("" is the default one), None where it is not known.
     notebook: (namespace, name) of the JupyterNotebook that asks for it, if one does.
     template: the pod template, resolved from the spec.
+    template_reference: (namespace, name) of the JupyterKernelTemplate that the spec named, if any.
     cull_idle_timeout: seconds; None leaves it to the gateway's or the service's.
     """
 
@@ -43,6 +44,7 @@ class KernelRequest:
     server: str | None
     spec_name: str
     template: Object
+    template_reference: tuple[str, str] | None = None
     cull_idle_timeout: int | None = None
     notebook: tuple[str, str] | None = None
 
@@ -111,6 +113,9 @@ def jupyter_kernel(request: KernelRequest) -> Object:
     if request.notebook is not None:
         namespace, notebook = request.notebook
         spec["notebook"] = {"name": notebook, "namespace": namespace}
+    if request.template_reference is not None:
+        namespace, template = request.template_reference
+        spec["kernelTemplate"] = {"name": template, "namespace": namespace}
     if request.cull_idle_timeout is not None:
         spec["cullIdleTimeout"] = request.cull_idle_timeout
     return {

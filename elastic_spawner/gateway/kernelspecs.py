@@ -6,6 +6,7 @@ file, no cache of Enterprise Gateway's and no restart is involved.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
@@ -20,7 +21,10 @@ from hub_service.kernelspec import (
     template_reference,
 )
 from hub_service.kinds import Object
-from hub_service.kube import Reflector
+from hub_service.kube import ApiError, Reflector
+
+# Reads the JupyterKernelTemplate of a namespace and name. ApiError.
+ReadTemplate = Callable[[str, str], Awaitable[Object]]
 
 PROCESS_PROXY_CLASS = "elastic_spawner.gateway.proxy.KernelProxy"
 
@@ -29,15 +33,23 @@ class SpecCatalog:
     """The specs that a gateway offers, read from its watch caches.
 
     namespace: the gateway's; gateway: its own resource; specs, templates: caches of the namespace.
+    read_template: for templates of other namespaces, which are read when they are needed; the
+    gateway has no right to do so unless that namespace's administrator gives it one.
     """
 
     def __init__(
-        self, namespace: str, gateway: GatewayResource, specs: Reflector, templates: Reflector
+        self,
+        namespace: str,
+        gateway: GatewayResource,
+        specs: Reflector,
+        templates: Reflector,
+        read_template: ReadTemplate,
     ) -> None:
         self._namespace = namespace
         self._gateway = gateway
         self._specs = specs
         self._templates = templates
+        self._read_template = read_template
 
     def names(self) -> list[str]:
         """Names of the specs on offer, in alphabetical order."""
@@ -88,16 +100,19 @@ class SpecCatalog:
         timeout = kinds.spec_of(self.get(name)).get("cullIdleTimeout")
         return None if timeout is None else int(timeout)
 
-    def pod_template(self, name: str, environment: dict[str, str]) -> Object:
+    def template_of(self, name: str) -> tuple[str, str] | None:
+        """(namespace, name) of the JupyterKernelTemplate that the spec names, if any."""
+        return template_reference(self.get(name))
+
+    async def pod_template(self, name: str, environment: dict[str, str]) -> Object:
         """The pod template of a new kernel, with `environment` set in the kernel's container.
 
         Raises KernelError: 404 as `get`, 422 where no kernel can be started from the spec.
         """
         spec = self.get(name)
-        reference = template_reference(spec)
-        template = self._templates.store.get(reference) if reference else None
+        template, forbidden = await self._template(template_reference(spec))
         try:
-            result = kernel_template(spec, template).template
+            result = kernel_template(spec, template, forbidden=forbidden).template
         except KernelSpecError as error:
             raise KernelError(422, "InvalidKernelSpec", str(error)) from error
         container = result["spec"]["containers"][podtemplate.kernel_index(result)]
@@ -109,6 +124,24 @@ class SpecCatalog:
             for variable, value in environment.items()
         ] + kept
         return result
+
+    async def _template(self, reference: tuple[str, str] | None) -> tuple[Object | None, bool]:
+        """The template of that namespace and name, and whether it may not be read."""
+        if reference is None:
+            return None, False
+        if reference[0] == self._namespace:
+            return self._templates.store.get(reference), False
+        try:
+            return await self._read_template(*reference), False
+        except ApiError as error:
+            if error.status in (403, 404):
+                return None, error.status == 403
+            raise KernelError(
+                502,
+                "ClusterRefused",
+                f"JupyterKernelTemplate {'/'.join(reference)} can't be read: {error.message}. "
+                "Try again.",
+            ) from error
 
     def _offers(self, name: str) -> bool:
         kernels = self._gateway.current.kernels

@@ -85,7 +85,7 @@ class KernelProxy(RemoteProcessProxy):
         start: KernelStart = kwargs["start"]
         self._key = secrets.token_hex(32)
         async with self._deleted_on_failure():
-            await self._create(self._request(start))
+            await self._create(await self._request(start))
             await self._connect(start.timeout)
         return self
 
@@ -197,7 +197,7 @@ class KernelProxy(RemoteProcessProxy):
     def _namespace(self) -> str:
         return self._runtime.settings.namespace
 
-    def _request(self, start: KernelStart) -> KernelRequest:
+    async def _request(self, start: KernelStart) -> KernelRequest:
         catalog = self._runtime.catalog
         variables = start.environment | environment.own_environment(
             user=start.owner.name,
@@ -212,7 +212,8 @@ class KernelProxy(RemoteProcessProxy):
             server=start.owner.server,
             notebook=start.owner.notebook,
             spec_name=start.spec_name,
-            template=catalog.pod_template(start.spec_name, variables),
+            template=await catalog.pod_template(start.spec_name, variables),
+            template_reference=catalog.template_of(start.spec_name),
             cull_idle_timeout=catalog.cull_idle_timeout(start.spec_name),
         )
 

@@ -103,6 +103,9 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
                 kinds.JUPYTER_KERNELS, namespace, name, body, subresource="status"
             )
 
+        async def read_template(template_namespace: str, name: str) -> kinds.Object:
+            return await cluster.get(kinds.JUPYTER_KERNEL_TEMPLATES, template_namespace, name)
+
         specs = Reflector(cluster, kinds.JUPYTER_KERNEL_SPECS, namespace)
         templates = Reflector(cluster, kinds.JUPYTER_KERNEL_TEMPLATES, namespace)
         gateway = GatewayResource(
@@ -131,7 +134,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
             ),
             specs=specs,
             templates=templates,
-            catalog=SpecCatalog(namespace, gateway, specs, templates),
+            catalog=SpecCatalog(namespace, gateway, specs, templates, read_template),
             authenticator=Authenticator(gateway.caller, hub),
             reporter=ActivityReporter(report),
         )

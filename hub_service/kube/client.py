@@ -116,9 +116,20 @@ class Cluster:
             item.setdefault("apiVersion", api_version)
         return result
 
-    async def create(self, resource: ResourceType, namespace: str | None, body: Object) -> Object:
-        """Create; ApiError 409 (reason AlreadyExists) where the name is taken."""
-        return await self._request("POST", _path(resource, namespace), body=body)
+    async def create(
+        self,
+        resource: ResourceType,
+        namespace: str | None,
+        body: Object,
+        *,
+        dry_run: bool = False,
+    ) -> Object:
+        """Create; ApiError 409 (reason AlreadyExists) where the name is taken.
+
+        With `dry_run` the server says what would come of it, and makes nothing.
+        """
+        query = {"dryRun": "All"} if dry_run else {}
+        return await self._request("POST", _path(resource, namespace), query=query, body=body)
 
     async def delete(
         self,

@@ -291,6 +291,14 @@ class Client:
         assert answer.status == 201, answer
         return str(answer.body["id"])
 
+    async def until_listed(self, name: str, display_name: str) -> None:
+        """Until the gateway's watch has brought a spec, or a change of it."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                specs = (await self.request("GET", "/api/kernelspecs")).body["kernelspecs"]
+                if name in specs and specs[name]["spec"]["display_name"] == display_name:
+                    return
+
     async def state(self, kernel_id: str) -> str:
         return str((await self.request("GET", f"/api/kernels/{kernel_id}")).body["execution_state"])
 

@@ -90,6 +90,7 @@ async def test_a_kernel_that_takes_no_interrupt_message_gets_a_signal(gateway: G
     await gateway.cluster.create(
         JUPYTER_KERNEL_SPECS, gateway.namespace, spec("by-signal", interruptMode="signal")
     )
+    await alice.until_listed("by-signal", "Python")
     kernel = await alice.start("by-signal")
     async with alice.channels(kernel) as channels:
         for _ in range(2):
@@ -107,6 +108,34 @@ async def test_a_kernel_that_takes_no_interrupt_message_gets_a_signal(gateway: G
     assert answer.status == 409
     assert answer.body == {"message": "There is no sh in it.", "reason": "NotInterrupted"}
     await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_kernel_keeps_what_it_was_started_from(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    cluster, namespace = gateway.cluster, gateway.namespace
+    env = [{"name": "COLOUR", "value": "red"}]
+    await cluster.create(JUPYTER_KERNEL_SPECS, namespace, spec("passing", env=env))
+    print_it = "import os; print(os.environ['COLOUR'])"
+    await alice.until_listed("passing", "Python")
+    first = await alice.start("passing")
+    template = {"name": "plain", "namespace": namespace}
+    assert gateway.kernels.of(first)["spec"]["kernelTemplate"] == template
+
+    blue = {"displayName": "Blue", "env": [{"name": "COLOUR", "value": "blue"}]}
+    await cluster.merge_patch(JUPYTER_KERNEL_SPECS, namespace, "passing", {"spec": blue})
+    await alice.until_listed("passing", "Blue")
+    second = await alice.start("passing")
+    async with alice.channels(second) as channels:
+        assert await channels.run(print_it) == "blue\n"
+    await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, "passing")
+
+    async with alice.channels(first) as channels:
+        assert await channels.run(print_it) == "red\n"
+        answer = await alice.request("POST", f"/api/kernels/{first}/restart")
+        assert answer.status == 200
+        assert await channels.run(print_it) == "red\n"
+    for kernel in (first, second):
+        await alice.request("DELETE", f"/api/kernels/{kernel}")
 
 
 async def test_a_restart_brings_a_new_pod_to_the_same_websocket(gateway: Gateway) -> None:

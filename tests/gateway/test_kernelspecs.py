@@ -16,7 +16,7 @@ from hub_service.kinds import (
     Object,
     Resource,
 )
-from hub_service.kube import Reflector
+from hub_service.kube import ApiError, Reflector
 
 
 def cache(resource: Resource, *items: Object) -> Reflector:
@@ -37,11 +37,20 @@ def catalog(
     gateway = GatewayResource(cache(JUPYTER_GATEWAYS), "elastic")
     names = kernels.split(",") if kernels else []
     gateway.offer = read({"spec": {"kernels": names, "defaultKernel": default}}, "elastic")
+
+    async def read_template(namespace: str, name: str) -> Object:
+        if namespace == "closed":
+            raise ApiError(403, "Forbidden", "no")
+        if (namespace, name) != ("open", "base"):
+            raise ApiError(404, "NotFound", "no")
+        return {"spec": {"template": {"metadata": {"from": "elsewhere"}}}}
+
     return SpecCatalog(
         "users",
         gateway,
         cache(JUPYTER_KERNEL_SPECS, *specs),
         cache(JUPYTER_KERNEL_TEMPLATES, *templates),
+        read_template,
     )
 
 
@@ -86,7 +95,7 @@ def test_variables_with_a_value_of_their_own_are_declared() -> None:
     assert catalog(spec("r", env=env)).declared_variables("r") == ["KERNEL_A", "KERNEL_B"]
 
 
-def test_the_environment_of_a_start_wins_and_comes_first() -> None:
+async def test_the_environment_of_a_start_wins_and_comes_first() -> None:
     env = [{"name": "KERNEL_A", "value": "default"}, {"name": "B", "value": "$(KERNEL_A)!"}]
     template = {
         "metadata": {"name": "big"},
@@ -98,7 +107,7 @@ def test_the_environment_of_a_start_wins_and_comes_first() -> None:
     }
     specs = catalog(spec("r", env=env, template={"name": "big"}), templates=[template])
 
-    result = specs.pod_template("r", {"KERNEL_A": "$(B)"})
+    result = await specs.pod_template("r", {"KERNEL_A": "$(B)"})
 
     side, kernel = result["spec"]["containers"]
     assert "env" not in side
@@ -109,7 +118,21 @@ def test_the_environment_of_a_start_wins_and_comes_first() -> None:
     ]
 
 
-def test_a_spec_that_cannot_start_says_why() -> None:
-    with pytest.raises(KernelError, match="missing") as error:
-        catalog(spec("r", template={"name": "missing"})).pod_template("r", {})
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ({"name": "missing"}, "there is no such JupyterKernelTemplate"),
+        ({"name": "missing", "namespace": "open"}, "there is no such JupyterKernelTemplate"),
+        ({"name": "base", "namespace": "closed"}, "group system:serviceaccounts:users"),
+    ],
+)
+async def test_a_spec_that_cannot_start_says_why(template: Object, words: str) -> None:
+    with pytest.raises(KernelError, match=words) as error:
+        await catalog(spec("r", template=template)).pod_template("r", {})
     assert error.value.status == 422
+
+
+async def test_a_template_of_another_namespace_is_read_when_it_is_needed() -> None:
+    specs = catalog(spec("r", template={"name": "base", "namespace": "open"}))
+    assert (await specs.pod_template("r", {}))["metadata"]["labels"] == {"from": "elsewhere"}
+    assert specs.template_of("r") == ("open", "base")

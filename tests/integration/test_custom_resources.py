@@ -90,6 +90,9 @@ async def test_peoples_own_documents_are_accepted_as_written(
             {"resources": {"limits": {"nvidia.com/gpu": "one"}}},
             "spec.resources.limits.nvidia.com/gpu",
         ),
+        (JUPYTER_KERNEL_SPECS, {"sharedMemory": "much"}, "spec.sharedMemory"),
+        (JUPYTER_KERNEL_SPECS, {"tolerations": [{"effect": "No"}]}, "spec.tolerations[0].effect"),
+        (JUPYTER_KERNEL_SPECS, {"nodeSelector": {"gpu": True}}, "spec.nodeSelector.gpu"),
         (
             JUPYTER_KERNEL_TEMPLATES,
             {"template": {"spec": {"restartPolicy": "Maybe"}}},

@@ -103,6 +103,62 @@ def test_the_spec_wins_over_the_template():
     assert (spec, template) == before
 
 
+def test_fields_of_the_pod_win_over_the_templates():
+    template = a_template(
+        nodeSelector={"disk": "fast"},
+        tolerations=[{"key": "other"}],
+        schedulerName="theirs",
+        containers=[
+            {
+                "name": "kernel",
+                "volumeMounts": [
+                    {"name": "small", "mountPath": "/dev/shm"},
+                    {"name": "data", "mountPath": "/data"},
+                ],
+            }
+        ],
+        volumes=[{"name": "data"}, {"name": "small"}],
+    )
+    wanted = {
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        "nodeSelector": {"gpu": "a100"},
+        "runtimeClassName": "nvidia",
+        "priorityClassName": "interactive",
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+    spec = a_spec(image="x", template={"name": "base"}, sharedMemory="2Gi", **wanted)
+    pod = kernelspec.kernel_template(spec, template).template["spec"]
+    assert pod.items() >= wanted.items()
+    assert pod["schedulerName"] == "theirs"
+    assert pod["containers"][0]["volumeMounts"] == [
+        {"name": "data", "mountPath": "/data"},
+        {"name": "elastic-shared-memory", "mountPath": "/dev/shm"},
+    ]
+    memory = {"medium": "Memory", "sizeLimit": "2Gi"}
+    assert {"name": "elastic-shared-memory", "emptyDir": memory} in pod["volumes"]
+
+
+@pytest.mark.parametrize("amount", ["2Gi", "500m", 1, ".5", "1e3", "+1"])
+def test_quantities(amount):
+    kernelspec.kernel_template(a_spec(image="x", resources={"limits": {"cpu": amount}}), None)
+
+
+@pytest.mark.parametrize("amount", ["2 Gi", "much", "1GiB", ""])
+def test_what_is_no_quantity(amount):
+    template = a_template(containers=[{"name": "kernel", "resources": {"limits": {"m": amount}}}])
+    with pytest.raises(KernelSpecError, match=r"containers\[kernel\].resources.limits\[m\]") as e:
+        kernelspec.kernel_template(a_spec(image="x", template={"name": "base"}), template)
+    assert e.value.reason == "InvalidQuantity"
+
+
+def test_a_template_that_may_not_be_read_says_which_right_is_missing():
+    spec = a_spec(image="x", template={"name": "base", "namespace": "shared"})
+    with pytest.raises(KernelSpecError) as error:
+        kernelspec.kernel_template(spec, None, forbidden=True)
+    assert error.value.reason == "TemplateForbidden"
+    assert "system:serviceaccounts:users" in str(error.value)
+
+
 def test_the_templates_command_is_kept_where_the_spec_has_none():
     containers = [{"name": "kernel", "image": "x", "args": ["run", "{connection_file}"]}]
     spec = a_spec(template={"name": "base"})
