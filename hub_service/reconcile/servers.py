@@ -82,11 +82,12 @@ class Servers:
     async def ask(self) -> None:
         """Ask the hub which servers are there, where that may have changed."""
         now, known = self._now(), self._known()
+        interval = min(ASK_INTERVAL, self._timeout or ASK_INTERVAL)
         self._presence = {s: p for s, p in self._presence.items() if s in known}
         owners = {
             server.owner
             for server in known
-            if servers.ask_again(self._presence.get(server), now, interval=ASK_INTERVAL)
+            if servers.ask_again(self._presence.get(server), now, interval=interval)
         }
         await self._each(owners, self._ask_about)
         self._judge()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -70,3 +71,23 @@ async def test_a_refused_kernel_is_refused_in_our_words(house: House) -> None:
             await start
         assert refused.value.message.startswith("Kernel quota reached: ada may have 2 kernels")
     assert (await person.kernelspec("python"))["name"] == "python"
+
+
+async def test_the_hub_takes_no_server_for_idle_whose_kernel_works(house: House) -> None:
+    person = await house.open("ada")
+    kernel = await person.start_kernel("python")
+    async with person.connect(kernel) as connection:
+        await connection.submit("import time\nprint('on it')\ntime.sleep(600)")
+        while (await connection.receive(timeout=SECONDS))["msg_type"] != "stream":
+            pass
+    # From here on nobody is connected, and nothing but the kernel is at work.
+    left = datetime.now(UTC) + timedelta(seconds=2)
+
+    async with asyncio.timeout(SECONDS):
+        while await last_activity(person) < left:  # noqa: ASYNC110 - the hub has no event for it
+            await asyncio.sleep(2)
+
+
+async def last_activity(person: Person) -> datetime:
+    server = (await person.user())["servers"][""]
+    return datetime.fromisoformat(server["last_activity"])

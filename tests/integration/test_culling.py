@@ -63,8 +63,7 @@ def serving(running: Any, stand_in: Gateway) -> Any:
     def run(timeout: int, **sections: Any) -> Any:
         return running(
             gateway_url=lambda _name, _namespace: stand_in.url,
-            culling={"idleTimeout": timeout},
-            **sections,
+            **({"culling": {"idleTimeout": timeout}} | sections),
         )
 
     return run
@@ -228,3 +227,40 @@ async def test_a_shorter_time_out_acts_at_once(
         await observed.gone(kernel, 10)
         assert observed.kernels.store.get((namespace, name_of(never))) is not None
     assert [kernel_id for kernel_id, _, _ in stand_in.asked] == [spec_of(kernel)["kernelID"]]
+
+
+async def test_kernels_of_a_lost_server_end_once_they_are_idle(
+    serving: Any, start: Any, report: Any, observed: Observed, stand_in: Gateway
+) -> None:
+    here = {"", "second"}
+
+    async def servers_of(_user: str) -> frozenset[str]:
+        return frozenset(here)
+
+    culling = {"idleTimeout": 0, "lostServerTimeout": 2}
+    async with serving(0, culling=culling, servers_of=servers_of):
+        busy = await observed.phase(await start(server="", **GATEWAY), "Running")
+        idle = await observed.phase(await start(server="second", **GATEWAY), "Running")
+        await report(busy, "busy")
+        await report(idle, "idle")
+        here.clear()
+        await observed.gone(idle)
+        assert {asked[0] for asked in stand_in.asked} == {spec_of(idle)["kernelID"]}
+        await report(busy, "idle")
+        await observed.gone(busy)
+
+
+async def test_kernels_of_no_server_wait_for_none(
+    serving: Any, start: Any, report: Any, observed: Observed, stand_in: Gateway
+) -> None:
+    async def servers_of(_user: str) -> frozenset[str]:
+        return frozenset()
+
+    culling = {"idleTimeout": 0, "lostServerTimeout": 1}
+    async with serving(0, culling=culling, servers_of=servers_of):
+        unbound = await observed.phase(await start(**GATEWAY), "Running")
+        bound = await observed.phase(await start(server="", **GATEWAY), "Running")
+        await report(unbound, "idle", seconds_ago=60)
+        await report(bound, "idle", seconds_ago=60)
+        await observed.gone(bound)
+    assert {asked[0] for asked in stand_in.asked} == {spec_of(bound)["kernelID"]}
