@@ -12,18 +12,21 @@ from demo.install import Images
 from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_GATEWAYS,
+    JUPYTER_KERNEL_SPECS,
     ROLE_BINDINGS,
     SERVICE_ACCOUNTS,
     SERVICES,
     Object,
     Resource,
     condition,
+    name_of,
     status_of,
 )
 from hub_service.kube import ApiError, Cluster, Reflector
 from tests.integration.conftest import NAMESPACES, ROOT
-from tests.integration.support import DEADLINE, reflecting
+from tests.integration.support import DEADLINE, Observed, reflecting
 
+NO_IMAGE = {"name": "shared", "image": "elastic/none:none", "imagePullPolicy": "Never"}
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
 
 
@@ -142,6 +145,85 @@ async def test_a_spec_that_cannot_be_is_reported_and_can_be_mended(
         mended = {"spec": {"resources": {"requests": {"cpu": "1"}}}}
         await cluster.merge_patch(JUPYTER_GATEWAYS, namespace, "mine", mended)
         await gateways.wait_for((namespace, "mine"), says("Accepted", "True"), DEADLINE)
+
+
+async def test_another_role_replaces_the_binding_and_nothing_else(
+    cluster: Cluster, namespace: str, running: Any, gateways: Reflector, cluster_role: str
+) -> None:
+    async with (
+        running(gateway={**NO_IMAGE, "clusterRole": cluster_role}),
+        reflecting(cluster, ROLE_BINDINGS, namespace) as bindings,
+    ):
+        key = (namespace, "shared")
+        await gateways.wait_for(key, says("Accepted", "True"), DEADLINE)
+        generation = (await cluster.get(DEPLOYMENTS, *key))["metadata"]["generation"]
+        body = {"spec": {"clusterRole": "view"}}
+        await cluster.merge_patch(JUPYTER_GATEWAYS, *key, body)
+        await bindings.wait_for(key, lambda b: b and b["roleRef"]["name"] == "view", DEADLINE)
+        await gateways.wait_for(
+            key, lambda g: says("Accepted", "True")(g) and _is_observed(g), DEADLINE
+        )
+        after = await cluster.get(DEPLOYMENTS, *key)
+        assert after["metadata"]["generation"] == generation
+
+
+async def test_what_the_gateway_reads_itself_rolls_nothing_out(
+    cluster: Cluster, namespace: str, running: Any, gateways: Reflector
+) -> None:
+    key = (namespace, "shared")
+    async with running():
+        await gateways.wait_for(key, says("Accepted", "True"), DEADLINE)
+        generation = (await cluster.get(DEPLOYMENTS, *key))["metadata"]["generation"]
+        live = {
+            "kernels": ["r"],
+            "defaultKernel": "r",
+            "logLevel": "DEBUG",
+            "startTimeout": 20,
+            "cullIdleTimeout": 10,
+            "cullInterval": 10,
+            "notebookNamespaces": ["*"],
+            "owner": "ada",
+        }
+        await cluster.merge_patch(JUPYTER_GATEWAYS, *key, {"spec": live})
+        await gateways.wait_for(key, says("KernelSpecsFound", "False", "spec.kernels: r"), DEADLINE)
+        spec = {
+            "apiVersion": JUPYTER_KERNEL_SPECS.api_version,
+            "kind": JUPYTER_KERNEL_SPECS.kind,
+            "metadata": {"name": "r"},
+            "spec": {"image": "x"},
+        }
+        await cluster.create(JUPYTER_KERNEL_SPECS, namespace, spec)
+        await gateways.wait_for(key, says("KernelSpecsFound", "True"), DEADLINE)
+        after = await cluster.get(DEPLOYMENTS, *key)
+        assert after["metadata"]["generation"] == generation
+
+
+async def test_kernels_that_are_alive_are_counted(
+    cluster: Cluster,
+    namespace: str,
+    running: Any,
+    gateways: Reflector,
+    start: Any,
+    remove: Any,
+    observed: Observed,
+) -> None:
+    def counts(number: int) -> Any:
+        return lambda g: g is not None and status_of(g).get("kernels") == number
+
+    key = (namespace, "shared")
+    async with running(quota={"kernelsPerUser": 2}):
+        await gateways.wait_for(key, counts(0), DEADLINE)
+        kernels = [await start(gateway={"name": "shared"}) for _ in range(3)]
+        phases = [await observed.phase(kernel, "Running", "Refused") for kernel in kernels]
+        assert sorted(status_of(k)["phase"] for k in phases) == ["Refused", "Running", "Running"]
+        await gateways.wait_for(key, counts(2), DEADLINE)
+        for kernel in kernels:
+            await remove(name_of(kernel))
+        await gateways.wait_for(key, counts(0), DEADLINE)
+
+
+def _is_observed(item: Object | None) -> bool:
+    return bool(item) and status_of(item)["observedGeneration"] == item["metadata"]["generation"]
 
 
 async def test_a_deleted_gateway_takes_its_parts_along(

@@ -17,8 +17,9 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from hub_service import settings
-from hub_service.kinds import name_of
-from tests.integration.support import DEADLINE, Observed
+from hub_service.kinds import DEPLOYMENTS, JUPYTER_GATEWAYS, name_of, status_of
+from hub_service.kube import Cluster
+from tests.integration.support import DEADLINE, Observed, reflecting
 
 ROOT = Path(__file__).parent.parent.parent
 PREFIX = "/services/elastic/"
@@ -27,9 +28,9 @@ PREFIX = "/services/elastic/"
 class Service:
     """The parent process, and what can be seen of it from outside."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, port: int, prefix: str) -> None:
         self.process = process
-        self._health = f"http://127.0.0.1:{port}{PREFIX}health"
+        self._health = f"http://127.0.0.1:{port}{prefix}health"
 
     @property
     def workers(self) -> list[int]:
@@ -97,12 +98,12 @@ def environment(config: settings.Settings | None) -> dict[str, str]:
 
 @asynccontextmanager
 async def started(
-    variables: dict[str, str], port: int = 0, **options: Any
+    variables: dict[str, str], port: int = 0, prefix: str = PREFIX, **options: Any
 ) -> AsyncIterator[Service]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hub_service", cwd=ROOT, env=variables, **options
     )
-    service = Service(process, port)
+    service = Service(process, port, prefix)
     try:
         yield service
     finally:
@@ -168,6 +169,43 @@ async def test_the_worker_does_not_outlive_its_parent(service: Service) -> None:
     service.process.kill()
     await service.process.wait()
     await until(lambda: not is_alive(worker), 10)
+
+
+async def test_without_a_hub_it_needs_nothing_of_one(
+    cluster: Cluster, namespace: str, config: Callable[..., settings.Settings]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    built = config(hub={"enabled": False}, service={"port": port})
+    needed = ("PATH", "PYTHONWARNINGS", "KUBECONFIG", settings.ENVIRONMENT_VARIABLE)
+    variables = {k: v for k, v in environment(built).items() if k in needed}
+    body = {
+        "apiVersion": JUPYTER_GATEWAYS.api_version,
+        "kind": JUPYTER_GATEWAYS.kind,
+        "metadata": {"name": "mine"},
+    }
+    async with (
+        started(variables, port, prefix="/") as running,
+        reflecting(cluster, JUPYTER_GATEWAYS, namespace) as gateways,
+    ):
+        await running.ready()
+        await cluster.create(JUPYTER_GATEWAYS, namespace, body)
+        known = await gateways.wait_for(
+            (namespace, "mine"), lambda g: g and status_of(g).get("serviceTokenHash"), DEADLINE
+        )
+        # There is no shared gateway, and gateways are told of no hub.
+        assert [name_of(item) for item in gateways.store] == ["mine"]
+        deployment = json.dumps(await cluster.get(DEPLOYMENTS, namespace, "mine"))
+        assert "JUPYTERHUB_API_URL" not in deployment
+        # The next process has another token, and gateways learn of it.
+        running.kill_worker()
+        first = status_of(known or {})["serviceTokenHash"]
+        await gateways.wait_for(
+            (namespace, "mine"),
+            lambda g: g and status_of(g).get("serviceTokenHash") not in (None, first),
+            DEADLINE,
+        )
 
 
 @pytest.mark.parametrize(
