@@ -7,9 +7,10 @@ for the pod template that goes into a JupyterKernel. Pure.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from hub_service import podtemplate
+from hub_service import packages, parameters, podtemplate
 from hub_service.kinds import (
     COMPONENT_KERNEL,
     CONNECTION_FILE,
@@ -59,10 +60,14 @@ class KernelSpecError(ValueError):
 
 
 class KernelTemplate(NamedTuple):
-    """A pod template, and sentences about what of the template is not in it."""
+    """A pod template, and sentences about what of the template is not in it.
+
+    values: of the spec's parameters, by variable, as they were carried out.
+    """
 
     template: Object
     left_out: list[str]
+    values: Mapping[str, str]
 
 
 def template_reference(spec: Object) -> tuple[str, str] | None:
@@ -73,16 +78,19 @@ def template_reference(spec: Object) -> tuple[str, str] | None:
     return reference.get("namespace") or spec["metadata"]["namespace"], reference["name"]
 
 
-def kernelspec_json(spec: Object) -> Object:
+def kernelspec_json(spec: Object, title: str = "") -> Object:
     """The kernel.json of a JupyterKernelSpec, as Jupyter's kernelspec API has it.
+
+    title: what a variant of it adds to the display name.
 
     `argv` is what the container runs; a spec that can't be started is listed all the same, and
     says why when it is.
     """
     fields = spec_of(spec)
+    name = fields.get("displayName") or name_of(spec)
     return {
         "argv": _command(fields) or list(DEFAULT_COMMAND),
-        "display_name": fields.get("displayName") or name_of(spec),
+        "display_name": f"{name} ({title})" if title else name,
         "language": fields.get("language") or "python",
         "interrupt_mode": fields.get("interruptMode") or INTERRUPT_MODES[0],
         "env": {},
@@ -91,15 +99,24 @@ def kernelspec_json(spec: Object) -> Object:
 
 
 def kernel_template(
-    spec: Object, template: Object | None, *, forbidden: bool = False
+    spec: Object,
+    template: Object | None,
+    *,
+    forbidden: bool = False,
+    values: Mapping[str, str] | None = None,
 ) -> KernelTemplate:
     """The pod template for kernels of a spec.
 
     `template` is the JupyterKernelTemplate that the spec names, None where it names none or it
     isn't there; `forbidden`: it may not be read. The spec's own image, command, environment,
-    resources and fields of the pod win over the template's. Raises KernelSpecError.
+    resources and fields of the pod win over the template's. `values` of the spec's parameters, by
+    variable. Raises KernelSpecError, and ParameterError for a value that isn't allowed.
     """
-    fields, name = spec_of(spec), name_of(spec)
+    name = name_of(spec)
+    if wrong := parameters.problem(spec):
+        raise KernelSpecError(name, Reason.INVALID_PARAMETER, *wrong)
+    chosen = parameters.choose(spec, values or {})
+    fields = {**spec_of(spec), **chosen.fields}
     _check_class(name, fields)
     reference = template_reference(spec)
     if reference and template is None:
@@ -127,7 +144,10 @@ def kernel_template(
         )
     _check_command(name, container)
     _check_quantities(name, pod_spec)
-    return KernelTemplate(result, metadata.left_out)
+    set_values(container, chosen.values)
+    if chosen.packages:
+        packages.install(pod_spec, container, chosen.packages, chosen.source)
+    return KernelTemplate(result, metadata.left_out, chosen.values)
 
 
 def _fill(container: Object, fields: Object) -> None:
@@ -151,6 +171,18 @@ def _fill(container: Object, fields: Object) -> None:
         container["env"] = kept + copy.deepcopy(fields["env"])
     if fields.get("resources"):
         container["resources"] = copy.deepcopy(fields["resources"])
+
+
+def set_values(container: Object, values: Mapping[str, str]) -> None:
+    """Give the kernel's container variables with these texts.
+
+    First, so that the spec's own variables can refer to them; with `$` doubled, so that Kubernetes
+    does not take a person's text for such a reference.
+    """
+    if values:
+        kept = [entry for entry in container.get("env") or [] if entry["name"] not in values]
+        ours = [{"name": name, "value": text.replace("$", "$$")} for name, text in values.items()]
+        container["env"] = ours + kept
 
 
 def _fill_pod(pod_spec: Object, container: Object, fields: Object) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hub_service import podtemplate
+from hub_service import packages, podtemplate
 from hub_service.kinds import Object, Phase, Reason, is_deleting
 
 _IMAGE_REASONS = frozenset(
@@ -108,13 +108,23 @@ def _of_failed_pod(pod: Object, status: Object) -> PodState:
         ended = (init.get("state") or {}).get("terminated") or {}
         code = int(ended.get("exitCode") or 0)
         if code:
-            message = f"The init container {init['name']} ended with exit code {code}."
+            message = _of_failed_init_container(init["name"], code, ended.get("message") or "")
             return PodState(Phase.FAILED, Reason.CONTAINER_EXITED, message, exit_code=code)
     if is_deleting(pod):
         return PodState(Phase.FAILED, Reason.POD_DELETED, "The kernel's pod was deleted.")
     words = [text for text in (status.get("reason"), status.get("message")) if text]
     message = ": ".join(words) or "The node did not take the pod, and said no reason."
     return PodState(Phase.FAILED, Reason.POD_REJECTED, message)
+
+
+def _of_failed_init_container(name: str, code: int, output: str) -> str:
+    """What an init container said last, where it said anything."""
+    said = [line.strip() for line in output.splitlines() if line.strip()]
+    last = said[-1].removeprefix("ERROR: ") if said else ""
+    if name == packages.CONTAINER:
+        return f"The packages could not be installed: {last or f'exit code {code}'}"
+    because = f": {last}" if last else "."
+    return f"The init container {name} ended with exit code {code}{because}"
 
 
 def _of_deleted_pod(status: Object, started: str | None) -> PodState:

@@ -12,30 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hub_service.parameters import RESERVED_VARIABLES
+
 _PREFIX = "KERNEL_"
 _TIMEOUT = "KERNEL_LAUNCH_TIMEOUT"
 _MAX_VALUE_LENGTH = 4096
-
-# Enterprise Gateway gives these a meaning; a spec can't hand them over to the client.
-RESERVED = frozenset(
-    {
-        "KERNEL_ID",
-        "KERNEL_USERNAME",
-        "KERNEL_LANGUAGE",
-        "KERNEL_NAME",
-        "KERNEL_IMAGE",
-        "KERNEL_EXECUTOR_IMAGE",
-        "KERNEL_NAMESPACE",
-        "KERNEL_POD_NAME",
-        "KERNEL_SERVICE_ACCOUNT_NAME",
-        "KERNEL_CLUSTER_ROLE",
-        "KERNEL_UID",
-        "KERNEL_GID",
-        "KERNEL_CONNECTION_SECRET",
-        "KERNEL_EXTRA_SPARK_OPTS",
-        _TIMEOUT,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -57,7 +38,7 @@ def filter_environment(env: Mapping[str, Any], declared: Iterable[str]) -> Clien
     declared: names that the spec lists with a value of its own.
     Raises ValueError, naming the variable, if a value that would be taken is no usable string.
     """
-    allowed = {name for name in declared if name.startswith(_PREFIX)} - RESERVED
+    allowed = {name for name in declared if name.startswith(_PREFIX)} - RESERVED_VARIABLES
     accepted = {name: value for name, value in env.items() if name in allowed}
     for name, value in accepted.items():
         if not isinstance(value, str):

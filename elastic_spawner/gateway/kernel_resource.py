@@ -8,7 +8,7 @@ and an address of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ class KernelRequest:
     notebook: (namespace, name) of the JupyterNotebook that asks for it, if one does.
     template: the pod template, resolved from the spec.
     template_reference: (namespace, name) of the JupyterKernelTemplate that the spec named, if any.
+    parameters: values of the spec's parameters, by variable.
     cull_idle_timeout: seconds; None leaves it to the gateway's or the service's.
     """
 
@@ -45,6 +46,7 @@ class KernelRequest:
     spec_name: str
     template: Object
     template_reference: tuple[str, str] | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
     cull_idle_timeout: int | None = None
     notebook: tuple[str, str] | None = None
 
@@ -113,6 +115,8 @@ def jupyter_kernel(request: KernelRequest) -> Object:
     if request.notebook is not None:
         namespace, notebook = request.notebook
         spec["notebook"] = {"name": notebook, "namespace": namespace}
+    if request.parameters:
+        spec["parameters"] = dict(request.parameters)
     if request.template_reference is not None:
         namespace, template = request.template_reference
         spec["kernelTemplate"] = {"name": template, "namespace": namespace}

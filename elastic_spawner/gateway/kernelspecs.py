@@ -6,27 +6,38 @@ file, no cache of Enterprise Gateway's and no restart is involved.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.gateway_resource import GatewayResource
-from hub_service import kinds, podtemplate
+from hub_service import kinds, parameters, podtemplate
 from hub_service.kernelspec import (
     KernelSpecError,
+    KernelTemplate,
     kernel_template,
     kernelspec_json,
+    set_values,
     template_reference,
 )
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Reflector
+from hub_service.parameters import ParameterError
 
 # Reads the JupyterKernelTemplate of a namespace and name. ApiError.
 ReadTemplate = Callable[[str, str], Awaitable[Object]]
 
 PROCESS_PROXY_CLASS = "elastic_spawner.gateway.proxy.KernelProxy"
+
+
+class _Offer(NamedTuple):
+    """A spec, or a variant of it: what its display name ends with, and what it has chosen."""
+
+    spec: Object
+    title: str
+    values: Mapping[str, str]
 
 
 class SpecCatalog:
@@ -53,9 +64,7 @@ class SpecCatalog:
 
     def names(self) -> list[str]:
         """Names of the specs on offer, in alphabetical order."""
-        return sorted(
-            name for spec in self._specs.store if self._offers(name := kinds.name_of(spec))
-        )
+        return sorted(self._offered())
 
     def default_name(self) -> str:
         """The spec of a start that names none: the gateway's default, or the first on offer.
@@ -69,18 +78,13 @@ class SpecCatalog:
         return names[0] if names else "python3"
 
     def get(self, name: str) -> Object:
-        """The JupyterKernelSpec; KernelError 404 where it isn't there or isn't on offer."""
-        spec = self._specs.store.get((self._namespace, name))
-        if spec is None or not self._offers(name):
-            known = ", ".join(self.names()) or "none"
-            raise KernelError(
-                404, "NoSuchKernelSpec", f"There is no kernel {name!r} here; there are: {known}."
-            )
-        return spec
+        """The JupyterKernelSpec, of a variant too; KernelError 404 where it isn't on offer."""
+        return self._find(name).spec
 
     def model(self, name: str) -> dict[str, Any]:
         """One spec as Jupyter's kernelspec API has it. Raises KernelError as `get`."""
-        return {"name": name, "spec": kernelspec_json(self.get(name)), "resources": {}}
+        found = self._find(name)
+        return {"name": name, "spec": kernelspec_json(found.spec, found.title), "resources": {}}
 
     def models(self) -> dict[str, Any]:
         """The whole answer to a request for the list."""
@@ -91,9 +95,11 @@ class SpecCatalog:
         }
 
     def declared_variables(self, name: str) -> list[str]:
-        """Names of the variables that the spec gives a value of its own."""
-        variables = kinds.spec_of(self.get(name)).get("env") or []
-        return [variable["name"] for variable in variables if "valueFrom" not in variable]
+        """Variables that a client may set: the spec's own with a value, and its parameters'."""
+        spec = self.get(name)
+        variables = kinds.spec_of(spec).get("env") or []
+        own = [variable["name"] for variable in variables if "valueFrom" not in variable]
+        return own + parameters.variables(spec)
 
     def cull_idle_timeout(self, name: str) -> int | None:
         """The spec's own time-out in seconds, None where it has none."""
@@ -104,26 +110,53 @@ class SpecCatalog:
         """(namespace, name) of the JupyterKernelTemplate that the spec names, if any."""
         return template_reference(self.get(name))
 
-    async def pod_template(self, name: str, environment: dict[str, str]) -> Object:
+    async def pod_template(self, name: str, environment: Mapping[str, str]) -> KernelTemplate:
         """The pod template of a new kernel, with `environment` set in the kernel's container.
 
-        Raises KernelError: 404 as `get`, 422 where no kernel can be started from the spec.
+        What of `environment` belongs to the spec's parameters is checked and carried out.
+        Raises KernelError: 404 as `get`, 422 where no kernel can be started from the spec or a
+        parameter's value isn't allowed.
         """
-        spec = self.get(name)
-        template, forbidden = await self._template(template_reference(spec))
+        found = self._find(name)
+        template, forbidden = await self._template(template_reference(found.spec))
+        # What was chosen by the variant's name goes before what the notebook server always sends.
+        values = {**environment, **found.values}
         try:
-            result = kernel_template(spec, template, forbidden=forbidden).template
+            result = kernel_template(found.spec, template, forbidden=forbidden, values=values)
         except KernelSpecError as error:
             raise KernelError(422, "InvalidKernelSpec", str(error)) from error
-        container = result["spec"]["containers"][podtemplate.kernel_index(result)]
-        kept = [entry for entry in container.get("env") or [] if entry["name"] not in environment]
-        # First, so that the spec's own variables can refer to them; with `$` doubled, so that
-        # Kubernetes does not take a user's text for such a reference.
-        container["env"] = [
-            {"name": variable, "value": value.replace("$", "$$")}
-            for variable, value in environment.items()
-        ] + kept
+        except ParameterError as error:
+            title = kernelspec_json(found.spec)["display_name"]
+            raise KernelError(422, "ParameterNotAllowed", f"{title}: {error}") from error
+        others = environment.keys() - set(parameters.variables(found.spec))
+        pod = result.template
+        container = pod["spec"]["containers"][podtemplate.kernel_index(pod)]
+        set_values(container, {variable: environment[variable] for variable in sorted(others)})
         return result
+
+    def _find(self, name: str) -> _Offer:
+        offered = self._offered()
+        if name not in offered:
+            known = ", ".join(sorted(offered)) or "none"
+            raise KernelError(
+                404, "NoSuchKernelSpec", f"There is no kernel {name!r} here; there are: {known}."
+            )
+        return offered[name]
+
+    def _offered(self) -> dict[str, _Offer]:
+        """What is on offer, by name: specs and their variants."""
+        wanted = self._gateway.current.kernels
+        variants: dict[str, _Offer] = {}
+        specs: dict[str, _Offer] = {}
+        for spec in self._specs.store:
+            base = kinds.name_of(spec)
+            if not wanted or base in wanted:
+                specs[base] = _Offer(spec, "", {})
+            for variant in parameters.variants(spec):
+                name = base + variant.suffix
+                if not wanted or base in wanted or name in wanted:
+                    variants[name] = _Offer(spec, variant.title, variant.values)
+        return variants | specs
 
     async def _template(self, reference: tuple[str, str] | None) -> tuple[Object | None, bool]:
         """The template of that namespace and name, and whether it may not be read."""
@@ -142,10 +175,6 @@ class SpecCatalog:
                 f"JupyterKernelTemplate {'/'.join(reference)} can't be read: {error.message}. "
                 "Try again.",
             ) from error
-
-    def _offers(self, name: str) -> bool:
-        kernels = self._gateway.current.kernels
-        return not kernels or name in kernels
 
 
 class ResourceKernelSpecManager(KernelSpecManager):

@@ -204,6 +204,7 @@ class KernelProxy(RemoteProcessProxy):
             kernel_id=self.kernel_id,
             language=catalog.model(start.spec_name)["spec"]["language"],
         )
+        made = await catalog.pod_template(start.spec_name, variables)
         return KernelRequest(
             kernel_id=self.kernel_id,
             namespace=self._namespace,
@@ -211,8 +212,9 @@ class KernelProxy(RemoteProcessProxy):
             owner=start.owner.name,
             server=start.owner.server,
             notebook=start.owner.notebook,
-            spec_name=start.spec_name,
-            template=await catalog.pod_template(start.spec_name, variables),
+            spec_name=kinds.name_of(catalog.get(start.spec_name)),
+            template=made.template,
+            parameters=made.values,
             template_reference=catalog.template_of(start.spec_name),
             cull_idle_timeout=catalog.cull_idle_timeout(start.spec_name),
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from hub_service import conditions, gateway, kernel, notebook
+from hub_service import conditions, gateway, kernel, notebook, parameters
 from hub_service.gateway import Surroundings
 from hub_service.kinds import (
     DEPLOYMENTS,
@@ -114,7 +114,7 @@ class GatewayReconciler:
         return Surroundings(
             deployment=self._deployments.store.get(key),
             refusal=refusal,
-            kernel_specs=frozenset(map(name_of, specs)),
+            kernel_specs=frozenset(name for spec in specs for name in parameters.names(spec)),
             kernels=sum(map(is_alive, kernels)),
             notebooks=notebook.callers(item, self._notebooks.store.by_index(BY_GATEWAY, str(key))),
             service_token_hash=self._service_token_hash,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from elastic_spawner.gateway.environment import RESERVED, filter_environment, start_timeout
+from elastic_spawner.gateway.environment import filter_environment, start_timeout
+from hub_service.parameters import RESERVED_VARIABLES
 
 
 def test_only_what_the_spec_declares_passes() -> None:
@@ -16,7 +17,7 @@ def test_only_what_the_spec_declares_passes() -> None:
     assert result.dropped == ["KERNEL_B", "KERNEL_C", "LD_PRELOAD", "PATH"]
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED))
+@pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))
 def test_a_spec_cannot_hand_over_what_is_reserved(name: str) -> None:
     assert filter_environment({name: "x"}, [name]).accepted == {}
 

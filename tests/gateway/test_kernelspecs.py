@@ -107,7 +107,7 @@ async def test_the_environment_of_a_start_wins_and_comes_first() -> None:
     }
     specs = catalog(spec("r", env=env, template={"name": "big"}), templates=[template])
 
-    result = await specs.pod_template("r", {"KERNEL_A": "$(B)"})
+    result = (await specs.pod_template("r", {"KERNEL_A": "$(B)"})).template
 
     side, kernel = result["spec"]["containers"]
     assert "env" not in side
@@ -134,5 +134,49 @@ async def test_a_spec_that_cannot_start_says_why(template: Object, words: str) -
 
 async def test_a_template_of_another_namespace_is_read_when_it_is_needed() -> None:
     specs = catalog(spec("r", template={"name": "base", "namespace": "open"}))
-    assert (await specs.pod_template("r", {}))["metadata"]["labels"] == {"from": "elsewhere"}
+    assert (await specs.pod_template("r", {})).template["metadata"]["labels"] == {
+        "from": "elsewhere"
+    }
     assert specs.template_of("r") == ("open", "base")
+
+
+SIZES = {
+    "name": "size",
+    "variable": "KERNEL_SIZE",
+    "variants": True,
+    "sizes": [{"name": "big", "displayName": "Big", "resources": {"limits": {"memory": "8Gi"}}}],
+}
+
+
+async def test_choices_are_offered_as_kernels_of_their_own() -> None:
+    specs = catalog(spec("r", displayName="R", parameters=[SIZES]))
+    assert specs.names() == ["r", "r--size-big"]
+    assert specs.model("r--size-big")["spec"]["display_name"] == "R (Big)"
+    assert specs.declared_variables("r") == ["KERNEL_SIZE"]
+    # What the launcher's entry says goes before what the notebook server always sends.
+    made = await specs.pod_template("r--size-big", {"KERNEL_SIZE": "", "KERNEL_ID": "x"})
+    container = made.template["spec"]["containers"][0]
+    assert container["resources"] == {"limits": {"memory": "8Gi"}}
+    assert made.values == {"KERNEL_SIZE": "big"}
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == {
+        "KERNEL_ID": "x",
+        "KERNEL_SIZE": "big",
+    }
+
+
+def test_a_gateway_may_offer_a_variant_alone() -> None:
+    specs = [spec("r", parameters=[SIZES]), spec("other")]
+    assert catalog(*specs, kernels="r--size-big").names() == ["r--size-big"]
+    assert catalog(*specs, kernels="r").names() == ["r", "r--size-big"]
+    assert catalog(*specs, default="r--size-big").default_name() == "r--size-big"
+    shadowed = catalog(spec("r--size-big", displayName="Its own"), *specs)
+    assert shadowed.model("r--size-big")["spec"]["display_name"] == "Its own"
+
+
+async def test_a_value_that_is_not_allowed_says_what_is() -> None:
+    specs = catalog(spec("r", displayName="R", parameters=[SIZES]))
+    with pytest.raises(KernelError, match="R: Parameter size") as error:
+        await specs.pod_template("r", {"KERNEL_SIZE": "huge"})
+    assert error.value.status == 422
+    assert "KERNEL_SIZE='huge'" in error.value.message
+    assert "allowed are big" in error.value.message

@@ -164,7 +164,26 @@ CASES = {
         pod("Failed", state=waiting("PodInitializing"), init=ended(5)),
         "Failed",
         "ContainerExited",
-        "init container prepare ended with exit code 5",
+        "init container prepare ended with exit code 5.",
+    ),
+    "an init container said why": (
+        pod(
+            "Failed", state=waiting("PodInitializing"), init=ended(5, message="a\nERROR: full\n\n")
+        ),
+        "Failed",
+        "ContainerExited",
+        "init container prepare ended with exit code 5: full",
+    ),
+    "packages": (
+        pod(
+            "Failed",
+            initContainerStatuses=[
+                {"name": "packages", "state": ended(1, message="ERROR: No such package x")}
+            ],
+        ),
+        "Failed",
+        "ContainerExited",
+        "The packages could not be installed: No such package x",
     ),
 }
 
