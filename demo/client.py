@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 from urllib.parse import unquote
 
@@ -127,6 +128,20 @@ class Person:
             await self.sign_in_to_server(server=server)
         return lines
 
+    async def failure_of_start(self, *, server: str, profile: str, timeout: float = 60) -> str:
+        """Start a server that can't start; returns what the hub's page says in the end."""
+        spawn = self.base / "hub/spawn" / self.name / server
+        pending = self.base / "hub/spawn-pending" / self.name / server
+        await self._text("GET", spawn)
+        try:
+            await self._text("POST", spawn, data={"profile": profile})
+            async with asyncio.timeout(timeout):
+                while True:  # the page says so once all of the start is gone again
+                    await self._text("GET", pending)
+                    await asyncio.sleep(0.5)
+        except RequestFailedError as error:
+            return unescape(error.body)
+
     async def sign_in_to_server(self, *, server: str = "") -> None:
         """Open the first page of one's running server, which signs us in there."""
         await self._text("GET", self._server(server) / "lab")
@@ -152,6 +167,12 @@ class Person:
         model: dict[str, Any] = await self._json("GET", self.base / "hub/api/users" / self.name)
         return model
 
+    async def delete_others(self) -> None:
+        """Delete everybody else's accounts, servers and volumes; for an administrator."""
+        for model in await self._json("GET", self.base / "hub/api/users"):
+            if model["name"] != self.name:
+                await self._text("DELETE", self.base / "hub/api/users" / model["name"])
+
     async def service(self, path: str) -> Any:
         """JSON of a page of the hub's elastic service, where the hub signs us in first."""
         await self._text("GET", self.base / "services/elastic/")
@@ -168,9 +189,9 @@ class Person:
         url = self.base / "user" / self.name
         return url / server if server else url
 
-    async def kernelspecs(self) -> dict[str, Any]:
+    async def kernelspecs(self, *, server: str = "") -> dict[str, Any]:
         """{"default": name, "kernelspecs": {name: model}} as JupyterLab gets it."""
-        specs: dict[str, Any] = await self._json("GET", self._server() / "api/kernelspecs")
+        specs: dict[str, Any] = await self._json("GET", self._server(server) / "api/kernelspecs")
         return specs
 
     async def kernelspec(self, name: str) -> dict[str, Any]:

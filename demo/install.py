@@ -26,6 +26,7 @@ MANIFESTS = Path(__file__).parent / "manifests"
 HUB_NAMESPACE = "jupyter"
 # On the hub's namespace: this hub is the demo's, and may be replaced and removed by it.
 DEMO_LABEL = "elastic-kernels/demo"
+_USER_NAMESPACES = ROOT / "helm-values" / "rbac-user-namespaces.yaml"
 _ROLLOUT_TIMEOUT = "180s"
 
 
@@ -100,6 +101,8 @@ def install(
     """
     settings = settings_of_values(images, overrides)
     apply_kinds()
+    if settings.get("userNamespaces", {}).get("enabled"):
+        kubectl("apply", "-f", str(_USER_NAMESPACES))
     metadata = {"name": HUB_NAMESPACE, "labels": {DEMO_LABEL: "true"}}
     _apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
     password = _hub_secret()
@@ -153,6 +156,7 @@ def wait_for_gateway(settings: Mapping[str, Any], *, restart: bool = False) -> N
 def uninstall() -> None:
     """Remove the hub, its users' namespace and the kinds."""
     kubectl("delete", "--ignore-not-found", "namespace", HUB_NAMESPACE)
+    kubectl("delete", "--ignore-not-found", "-f", str(_USER_NAMESPACES))
     kubectl("delete", "--ignore-not-found", "-f", str(ROOT / "helm-values" / "rbac.yaml"))
     kubectl("delete", "--ignore-not-found", "-f", str(ROOT / "crds"))
 

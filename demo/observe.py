@@ -29,7 +29,11 @@ NODES = Resource("", "v1", "nodes", "Node")
 
 @contextlib.asynccontextmanager
 async def watching(
-    cluster: Cluster, resource: Resource, namespace: str, *, label_selector: str | None = None
+    cluster: Cluster,
+    resource: Resource,
+    namespace: str | None,
+    *,
+    label_selector: str | None = None,
 ) -> AsyncIterator[Reflector]:
     """A local copy of one kind, kept current for as long as the block lasts."""
     reflector = Reflector(cluster, resource, namespace, label_selector=label_selector)
@@ -49,8 +53,8 @@ def gpus_of(pod: Object) -> int:
     return sum(int((c.get("resources") or {}).get("requests", {}).get(GPU, 0)) for c in containers)
 
 
-async def gpus_in_use(cluster: Cluster, namespace: str) -> int:
-    """GPUs held by the pods of a namespace."""
+async def gpus_in_use(cluster: Cluster, namespace: str | None) -> int:
+    """GPUs held by the pods of a namespace; None: of all."""
     return gpus_held((await cluster.list(PODS, namespace))["items"])
 
 
@@ -65,7 +69,7 @@ async def gpus_of_the_cluster(cluster: Cluster) -> int:
     return sum(int(node["status"]["allocatable"].get(GPU, 0)) for node in nodes["items"])
 
 
-async def kernels_of(cluster: Cluster, namespace: str, owner: str) -> list[Object]:
+async def kernels_of(cluster: Cluster, namespace: str | None, owner: str) -> list[Object]:
     """The JupyterKernels of one user."""
     found = await cluster.list(
         JUPYTER_KERNELS, namespace, label_selector=f"{LABEL_OWNER}={safe_label(owner)}"

@@ -20,6 +20,7 @@ from hub_service import settings as elastic_settings
 from hub_service.settings import Settings, SettingsError
 
 _HUB_API_PORT = 8081
+_USER_NAMESPACE = "hub-{username}"
 
 # What in-cluster configuration reads; the hub passes none of it to its services by itself.
 _CLUSTER_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBECONFIG")
@@ -35,6 +36,7 @@ def configure(c: Any, settings: Mapping[str, Any]) -> None:
 
     Raises SettingsError naming each setting that can't be used.
     """
+    _refuse_other_namespaces(c)
     parsed = _with_hub_url(elastic_settings.parse(settings), _base_url(c))
     if not parsed.hub.enabled:
         raise SettingsError(
@@ -50,6 +52,13 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
     c.JupyterHub.spawner_class = ElasticSpawner
     c.JupyterHub.hub_connect_url = _origin(_hub_api_url(settings))
     c.ElasticSpawner.namespace = settings.namespace
+    if settings.user_namespaces.enabled:
+        c.ElasticSpawner.enable_user_namespaces = True
+        c.ElasticSpawner.user_namespace_template = (
+            settings.user_namespaces.template
+            or c.KubeSpawner.get("user_namespace_template")
+            or _USER_NAMESPACE
+        )
     c.ElasticSpawner.gateway_mode = settings.gateway.mode
     c.ElasticSpawner.gateway_url = (
         gateway.url(settings.gateway.name, settings.namespace)
@@ -61,6 +70,23 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
     c.ElasticSpawner.kernel_start_timeout = settings.start.timeout
     c.ElasticSpawner.gpu_resources = list(settings.spawner.gpu_resources)
     c.ElasticSpawner.notebook_config = settings.spawner.notebook_config
+
+
+def _refuse_other_namespaces(c: Any) -> None:
+    """What would put notebooks where the service doesn't look."""
+    for section in ("KubeSpawner", "ElasticSpawner"):
+        if "namespace_name_template" in c[section]:
+            raise SettingsError(
+                f"{section}.namespace_name_template: there is no such option any more. Its name is "
+                f"{section}.user_namespace_template now; with elastic kernels, set "
+                "userNamespaces.enabled and userNamespaces.template in their settings"
+            )
+        if c[section].get("enable_user_namespaces"):
+            raise SettingsError(
+                f"{section}.enable_user_namespaces: with elastic kernels, set "
+                "userNamespaces.enabled in their settings instead, so that the service and the "
+                "gateways know of these namespaces too"
+            )
 
 
 def _configure_service(c: Any, settings: Settings) -> None:

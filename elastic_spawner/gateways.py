@@ -7,20 +7,10 @@ import time
 from collections.abc import Callable
 
 from elastic_spawner import user_gateway
+from elastic_spawner.errors import StartError
 from hub_service import kinds
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Reflector
-
-
-class GatewayError(Exception):
-    """A gateway that did not come up.
-
-    `jupyterhub_message` is what the hub shows on its spawn page.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.jupyterhub_message = message
 
 
 async def bring_up(
@@ -29,7 +19,7 @@ async def bring_up(
     """Apply a user's gateway and return once it answers.
 
     say: told, in a line for the spawn page, what it waits for.
-    timeout: seconds. Raises GatewayError with the sentence of the gateway's condition.
+    timeout: seconds. Raises StartError with the sentence of the gateway's condition.
     """
     started = time.monotonic()
     name, namespace = kinds.name_of(wanted), kinds.namespace_of(wanted)
@@ -37,7 +27,7 @@ async def bring_up(
     try:
         await _apply(cluster, wanted)
     except ApiError as error:
-        raise GatewayError(f"The gateway could not be made: {error.message}") from error
+        raise StartError(f"The gateway could not be made: {error.message}") from error
     last = user_gateway.Readiness(False, False, "")
 
     def decided(gateway: Object | None) -> bool:
@@ -54,14 +44,14 @@ async def bring_up(
     try:
         await reflector.wait_for((namespace, name), decided, timeout)
     except TimeoutError:
-        raise GatewayError(
+        raise StartError(
             f"The gateway {name} was not ready within {timeout:.0f} s. {last.message}".rstrip()
         ) from None
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     if last.failed:
-        raise GatewayError(f"The gateway {name} does not come up. {last.message}")
+        raise StartError(f"The gateway {name} does not come up. {last.message}")
     say(f"gateway: ready after {time.monotonic() - started:.0f} s")
 
 
@@ -83,7 +73,7 @@ async def _apply(cluster: Cluster, wanted: Object) -> None:
             raise
     else:
         if not user_gateway.is_ours(present):
-            raise GatewayError(
+            raise StartError(
                 f"There is a JupyterGateway {name} in {namespace} already that is not this hub's. "
                 "The administrator renames or removes it."
             )

@@ -17,12 +17,14 @@ from kubespawner.clients import shared_client
 from traitlets import Bool, Dict, Enum, Instance, Integer, List, Unicode
 
 from elastic_spawner import gateways, user_gateway
+from elastic_spawner.errors import StartError
 from elastic_spawner.gpus import without_gpus
 from elastic_spawner.kernels_at_stop import KnowsWhyItStops
 from elastic_spawner.progress import Notices, merged
 from hub_service import gateway, kinds
 from hub_service.kube import Cluster
 from hub_service.names import safe_label
+from hub_service.namespaces import labels_of_namespace
 from hub_service.notebook_config import file_text, with_notebook_config
 from hub_service.notebook_environment import notebook_environment
 
@@ -61,7 +63,8 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         config=True,
         help="""
         With gateways per user: the spec of the user's JupyterGateway, as the kind has it (image,
-        resources, kernels, ...). The owner is added. `configure` sets it from the settings.
+        resources, kernels, ...). The owner is added. `configure` sets it from the settings; a
+        profile that sets it replaces all of that.
         """,
     )
 
@@ -72,7 +75,8 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         help="""
         With gateways per user: whether all servers of a user share one, or have one each.
 
-        A server whose profile sets one of the three below has one of its own in any case.
+        A server whose profile sets `gateway_spec`, or one of the three below, has one of its own
+        in any case.
         """,
     )
 
@@ -198,7 +202,10 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         """Apply the profile, and see which gateway follows from it."""
         await super().load_user_options()
         choice = self._choice()
-        user_gateway.refuse_unless_enforceable(self.gateway_mode, choice)
+        try:
+            user_gateway.refuse_unless_enforceable(self.gateway_mode, choice)
+        except user_gateway.ProfileError as error:
+            raise StartError(str(error)) from error
         if self.gateway_mode == "per-user":
             self.gateway_name = user_gateway.name(
                 self.user.name,
@@ -207,7 +214,7 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
                 choice=choice,
             )
         elif self.gateway_mode == "shared" and not self.gateway_url:
-            raise user_gateway.ProfileError(
+            raise StartError(
                 "gateway_mode is 'shared', and there is no shared gateway. The administrator sets "
                 "gateway.keepShared in the settings, or gateway_mode: per-user (none: kernels in "
                 "the notebook's own pod) in this profile."
@@ -245,6 +252,25 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         )
         timeout = max(self.start_timeout - _MARGIN, 1.0)
         await gateways.bring_up(self._cluster(), wanted, say=self._notices.add, timeout=timeout)
+
+    async def _ensure_namespace(self) -> None:
+        """Make the user's namespace, labelled with its owner: it is by that label that it is found.
+
+        KubeSpawner leaves one that is there as it is, and so do we: to label namespaces is to let
+        the service act in them, which is for administrators to do.
+        """
+        labels = labels_of_namespace(self.user.name, self.name, self.user_namespace_template)
+        self.user_namespace_labels = {**self.user_namespace_labels, **labels}  # type: ignore[has-type]
+        await super()._ensure_namespace()
+        namespace = await self._cluster().get(kinds.NAMESPACES, None, self.namespace)
+        present = namespace["metadata"].get("labels") or {}
+        if not labels.items() <= present.items():
+            wanted = " ".join(f"{name}={value}" for name, value in labels.items())
+            raise StartError(
+                f"The namespace {self.namespace} was there already, and is not labelled as "
+                f"{self.user.name}'s. If it is, an administrator runs: "
+                f"kubectl label namespace {self.namespace} {wanted}"
+            )
 
     async def _make_create_pod_request(self, pod: Any, request_timeout: float) -> bool:
         # The last step before the API server sees the pod: profiles, overrides and hooks have had
@@ -319,10 +345,12 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         return self.gateway_url if self.gateway_mode == "shared" else ""
 
     def _choice(self) -> user_gateway.Choice:
+        """What the profile of this start wants of its gateway."""
         return user_gateway.Choice(
-            tuple(self.gateway_kernels),
-            self.gateway_default_kernel,
-            self.gateway_cull_idle_timeout,
+            kernels=tuple(self.gateway_kernels),
+            default_kernel=self.gateway_default_kernel,
+            cull_idle_timeout=self.gateway_cull_idle_timeout,
+            own_spec=self.gateway_spec != self.config.ElasticSpawner.get("gateway_spec", {}),
         )
 
     def _cluster(self) -> Cluster:

@@ -25,16 +25,22 @@ class Choice:
     """What a profile sets of the gateway's spec; what is empty is left as it is for everybody.
 
     cull_idle_timeout: seconds; 0 or less is never.
+    own_spec: the profile brought a whole spec of its own.
     """
 
     kernels: Sequence[str] = ()
     default_kernel: str = ""
     cull_idle_timeout: int | None = None
+    own_spec: bool = False
 
     @property
     def is_made(self) -> bool:
         """Whether it differs from everybody's."""
-        return bool(self.kernels or self.default_kernel) or self.cull_idle_timeout is not None
+        return (
+            bool(self.kernels or self.default_kernel)
+            or self.cull_idle_timeout is not None
+            or self.own_spec
+        )
 
     def applied_to(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """A gateway's spec with this choice in it."""
@@ -59,8 +65,8 @@ def refuse_unless_enforceable(mode: str, choice: Choice) -> None:
     """
     if mode != "per-user" and choice.is_made:
         raise ProfileError(
-            "This profile sets gateway_kernels, gateway_default_kernel or "
-            f"gateway_cull_idle_timeout, and its gateway_mode is {mode!r}: such limits hold with a "
+            "This profile sets gateway_kernels, gateway_default_kernel, gateway_cull_idle_timeout "
+            f"or gateway_spec, and its gateway_mode is {mode!r}: such limits hold with a "
             "gateway of one's own only. The administrator sets gateway_mode: per-user beside them, "
             "or restricts the kernels of all by the setting gateway.kernels."
         )

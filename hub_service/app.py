@@ -35,7 +35,9 @@ from hub_service.kinds import (
     JUPYTER_NOTEBOOKS,
     LABEL_COMPONENT,
     LABEL_MANAGED_BY,
+    LABEL_OWNER,
     MANAGER,
+    NAMESPACES,
     PODS,
     Object,
 )
@@ -49,6 +51,8 @@ from hub_service.kube import (
     WorkQueue,
 )
 from hub_service.kube.backoff import Backoff
+from hub_service.kube.controller import Concerns, itself
+from hub_service.namespaces import KERNEL_SPECS_ROLE
 from hub_service.notebook_tokens import token_hash
 from hub_service.reconcile import gateways as gateway_reconciling
 from hub_service.reconcile import kernels as kernel_reconciling
@@ -58,6 +62,12 @@ from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernels import KernelReconciler, Rules
+from hub_service.reconcile.namespaces import (
+    KernelSpecsReconciler,
+    NamespaceReconciler,
+    Scope,
+    all_of_new_namespace,
+)
 from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.servers import Servers, Tell
@@ -93,7 +103,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 class Worker:
-    """All parts of the service, for one namespace.
+    """All parts of the service.
 
     `token` is the service's own, which gateways know it by: of the hub, or where there is none, any
     that nobody else has. `servers_of` asks the hub for a user's servers, `tell` tells it of a
@@ -114,7 +124,13 @@ class Worker:
         self._cluster = cluster
         self._config = config
         self._gateway_url = gateway_url
-        namespace = config.namespace
+        self._users = (
+            Reflector(cluster, NAMESPACES, None, label_selector=LABEL_OWNER)
+            if config.user_namespaces.enabled
+            else None
+        )
+        self._scope = Scope({config.namespace, *config.extra_namespaces}, self._users)
+        namespace = self._scope.watched
         self.kernels = Reflector(
             cluster,
             JUPYTER_KERNELS,
@@ -153,7 +169,7 @@ class Worker:
         self._notebook_deployments = Reflector(
             cluster, DEPLOYMENTS, namespace, label_selector=_selector(COMPONENT_NOTEBOOK)
         )
-        self._reflectors = (
+        self._reflectors = [
             self.kernels,
             self._pods,
             self._gateways,
@@ -162,7 +178,7 @@ class Worker:
             self._templates,
             self._notebooks,
             self._notebook_deployments,
-        )
+        ]
         queue = WorkQueue[Key]()
         self._servers: Servers | None = None
         if servers_of is not None and tell is not None:
@@ -185,6 +201,9 @@ class Worker:
         ]
         if servers_of is not None:
             self._controllers.append(self._user_gateway_controller(servers_of))
+        if self._users is not None:
+            self._reflectors.append(self._users)
+            self._controllers += self._namespace_controllers(self._users)
 
     def _kernel_controller(self, token: str, queue: WorkQueue[Key]) -> Controller:
         reconciler = KernelReconciler(
@@ -199,16 +218,19 @@ class Worker:
             seals=Seals(GatewayClient(token).seal, queue.add),
             is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
             gateway_url=self._gateway_url,
+            covers=self._scope.covers,
         )
-        controller = Controller("kernel", reconciler.reconcile, workers=16, queue=queue)
-        controller.follow(self.kernels)
+        reconcile = self._scope.within(reconciler.reconcile)
+        controller = Controller("kernel", reconcile, workers=16, queue=queue)
+        self._follow(controller, self.kernels)
         controller.follow(self._pods, kernel_reconciling.kernel_of_pod)
         controller.follow(self._gateways, reconciler.kernels_of_gateway)
         return controller
 
     def _interrupt_controller(self) -> Controller:
         reconciler = InterruptReconciler(self._cluster, kernels=self.kernels)
-        controller = Controller("interrupt", reconciler.reconcile, workers=8)
+        reconcile = self._scope.within(reconciler.reconcile)
+        controller = Controller("interrupt", reconcile, workers=8)
         controller.follow(self.kernels, kernels_to_interrupt)
         return controller
 
@@ -221,10 +243,12 @@ class Worker:
             kernels=self.kernels,
             notebooks=self._notebooks,
             defaults=_gateway_defaults(self._config),
+            spec_namespace=self._spec_namespace,
             service_token_hash=service_token_hash,
         )
-        controller = Controller("gateway", reconciler.reconcile, workers=2)
-        controller.follow(self._gateways)
+        reconcile = self._scope.within(reconciler.reconcile)
+        controller = Controller("gateway", reconcile, workers=2)
+        self._follow(controller, self._gateways)
         controller.follow(self._deployments)
         controller.follow(self._kernel_specs, reconciler.gateways_of_namespace)
         controller.follow(self.kernels, gateway_reconciling.gateway_of_kernel)
@@ -244,8 +268,9 @@ class Worker:
                 start_timeout=self._config.start.timeout,
             ),
         )
-        controller = Controller("notebook", reconciler.reconcile, workers=2)
-        controller.follow(self._notebooks)
+        reconcile = self._scope.within(reconciler.reconcile)
+        controller = Controller("notebook", reconcile, workers=2)
+        self._follow(controller, self._notebooks)
         controller.follow(self._notebook_deployments)
         controller.follow(self._gateways, reconciler.notebooks_of_gateway)
         controller.follow(self.kernels, notebook_reconciling.notebook_of_kernel)
@@ -258,10 +283,43 @@ class Worker:
             kernels=self.kernels,
             servers_of=servers_of,
         )
-        controller = Controller("user gateway", reconciler.reconcile, workers=2)
-        controller.follow(self._gateways, user_gateway_reconciling.that_came_or_went)
+        reconcile = self._scope.within(reconciler.reconcile)
+        controller = Controller("user gateway", reconcile, workers=2)
+        self._follow(controller, self._gateways, user_gateway_reconciling.that_came_or_went)
         controller.follow(self.kernels, user_gateway_reconciling.gateway_of_ended_kernel)
         return controller
+
+    def _namespace_controllers(self, users: Reflector) -> list[Controller]:
+        shared = self._config.namespace
+        specs = KernelSpecsReconciler(
+            self._cluster, gateways=self._gateways, scope=self._scope, shared=shared
+        )
+        kernel_specs = Controller("kernel specs' readers", specs.reconcile, workers=1)
+        kernel_specs.follow(self._gateways, specs.binding)
+        kernel_specs.follow(users, lambda *_: (Key(shared, KERNEL_SPECS_ROLE),))
+        if not self._config.has_shared_gateway:
+            return [kernel_specs]
+        reconciler = NamespaceReconciler(
+            self._cluster,
+            users=users,
+            gateway=(shared, self._config.gateway.name),
+            cluster_role=self._config.gateway.cluster_role,
+        )
+        bindings = Controller("namespace", reconciler.reconcile, workers=4)
+        bindings.follow(users)
+        return [kernel_specs, bindings]
+
+    def _follow(
+        self, controller: Controller, reflector: Reflector, concerns: Concerns = itself
+    ) -> None:
+        """Reconcile what changes, and what is in a namespace that comes to be looked after."""
+        controller.follow(reflector, concerns)
+        if self._users is not None:
+            controller.follow(self._users, all_of_new_namespace(reflector))
+
+    def _spec_namespace(self, namespace: str) -> str:
+        """Where the kernel specs of a namespace's gateways are: users have those of all."""
+        return self._config.namespace if self._scope.is_users(namespace) else namespace
 
     def is_ready(self) -> bool:
         """Whether everything was listed once."""
@@ -310,6 +368,9 @@ def _gateway_defaults(config: Settings) -> gateway.Defaults:
         cluster_role=config.gateway.cluster_role,
         hub_api_url=config.hub.api_url if config.hub.enabled else None,
         service_name=config.service.name,
+        for_user_namespaces=(
+            (config.namespace, config.gateway.name) if config.user_namespaces.enabled else None
+        ),
     )
 
 

@@ -49,7 +49,9 @@ class Defaults:
     """What a JupyterGateway that doesn't say otherwise gets, and where the hub is.
 
     `start_timeout` in seconds; `hub_api_url` is None where there is no hub; `service_name` is the
-    hub service that may seal kernels.
+    hub service that may seal kernels. `spec_namespace` holds the kernel specs, None: the gateway's
+    own namespace does. `for_user_namespaces` is (namespace, name) of the gateway that makes kernels
+    in its callers' own namespaces.
     """
 
     image: str
@@ -58,6 +60,8 @@ class Defaults:
     cluster_role: str
     hub_api_url: str | None
     service_name: str
+    spec_namespace: str | None = None
+    for_user_namespaces: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,10 @@ def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
         "ELASTIC_SERVICE_NAME": defaults.service_name,
         "ELASTIC_START_TIMEOUT": str(defaults.start_timeout),
     }
+    if defaults.spec_namespace is not None:
+        values["ELASTIC_SPEC_NAMESPACE"] = defaults.spec_namespace
+    if defaults.for_user_namespaces == (namespace_of(gateway), name_of(gateway)):
+        values["ELASTIC_USER_NAMESPACES"] = "true"
     if defaults.hub_api_url is not None:
         values["JUPYTERHUB_API_URL"] = defaults.hub_api_url
     namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}

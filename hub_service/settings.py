@@ -9,6 +9,7 @@ start-up and not by its absence.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,16 @@ ENVIRONMENT_VARIABLE = "ELASTIC_SETTINGS"
 
 # A DNS label, as Kubernetes asks of namespaces and Services.
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+
+# KubeSpawner's variables that are different for each user.
+_PER_USER = re.compile(r"\{(safe_|escaped_|unescaped_)?(username|user_server|userid)\}")
+
+# Names that settings once had, here or in KubeSpawner.
+_RENAMED = {
+    "namespaceNameTemplate": "userNamespaces.template",
+    "namespace_name_template": "userNamespaces.template",
+}
 
 
 class SettingsError(ValueError):
@@ -91,6 +102,32 @@ class NotebookSettings(_Section):
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When that image is pulled, as in a container."
     )
+
+
+class UserNamespaceSettings(_Section):
+    """A namespace for each user, as KubeSpawner makes them."""
+
+    enabled: bool = Field(
+        False,
+        description="Whether notebooks, kernels and volumes of each user, and in mode per-user "
+        "their gateway, are in a namespace of the user's own. Needs the rights in "
+        "helm-values/rbac-user-namespaces.yaml.",
+    )
+    template: str | None = Field(
+        None,
+        description="The namespaces' names, with KubeSpawner's {username} or {user_server} in it. "
+        "Unset: KubeSpawner.user_namespace_template where the hub's configuration sets it, else "
+        "hub-{username}.",
+    )
+
+    @field_validator("template")
+    @classmethod
+    def _one_for_each_user(cls, value: str | None) -> str | None:
+        if value is not None and not _PER_USER.search(value):
+            raise ValueError(
+                "must hold {username} or {user_server}, or all users would be in one namespace"
+            )
+        return value
 
 
 class QuotaSettings(_Section):
@@ -190,6 +227,12 @@ class Settings(_Section):
         "jupyter-users",
         description="Namespace of notebooks, gateways, kernels, their Secrets and volumes.",
     )
+    extra_namespaces: list[DnsLabel] = Field(
+        default_factory=list,
+        description="Further namespaces whose gateways, kernels and JupyterNotebooks the service "
+        "looks after. In each, bind it the rights that the Role elastic-service gives.",
+    )
+    user_namespaces: UserNamespaceSettings = UserNamespaceSettings()
     gateway: GatewaySettings
     notebook: NotebookSettings = NotebookSettings()
     quota: QuotaSettings = QuotaSettings()
@@ -259,7 +302,9 @@ def _explain(error: ValidationError) -> str:
     lines = ["The elastic settings can't be used:"]
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"]) or "(settings)"
-        if problem["type"] == "extra_forbidden":
+        if new_name := _RENAMED.get(str(problem["loc"][-1]) if problem["loc"] else ""):
+            lines.append(f"  {path}: its name is {new_name} now")
+        elif problem["type"] == "extra_forbidden":
             lines.append(f"  {path}: there is no such setting; remove it or correct its name")
         elif problem["type"] == "missing":
             lines.append(f"  {path}: is required")

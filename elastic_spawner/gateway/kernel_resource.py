@@ -41,6 +41,7 @@ class KernelRequest:
     kernel_id: str
     namespace: str
     gateway: str
+    gateway_namespace: str
     owner: str
     server: str | None
     spec_name: str
@@ -105,7 +106,7 @@ def jupyter_kernel(request: KernelRequest) -> Object:
         "kernelID": request.kernel_id,
         "owner": request.owner,
         "kernelSpecName": request.spec_name,
-        "gateway": {"name": request.gateway, "namespace": request.namespace},
+        "gateway": {"name": request.gateway, "namespace": request.gateway_namespace},
         "connectionSecret": name,
         "incarnation": 0,
         "template": request.template,

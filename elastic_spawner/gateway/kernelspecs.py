@@ -43,7 +43,7 @@ class _Offer(NamedTuple):
 class SpecCatalog:
     """The specs that a gateway offers, read from its watch caches.
 
-    namespace: the gateway's; gateway: its own resource; specs, templates: caches of the namespace.
+    namespace: of the specs; gateway: its own resource; specs, templates: caches of the namespace.
     read_template: for templates of other namespaces, which are read when they are needed; the
     gateway has no right to do so unless that namespace's administrator gives it one.
     """

@@ -73,6 +73,7 @@ class KernelProxy(RemoteProcessProxy):
         self.incarnation = 0
         self._runtime: Runtime = kernel_manager.runtime
         self._key = ""
+        self._namespace = self._runtime.settings.namespace
         self._interrupting = asyncio.Lock()
 
     async def launch_process(self, _: list[str], **kwargs: Any) -> KernelProxy:
@@ -83,6 +84,7 @@ class KernelProxy(RemoteProcessProxy):
         Raises KernelError with a sentence for the user.
         """
         start: KernelStart = kwargs["start"]
+        self._namespace = self._runtime.namespace_of_kernels(start.owner)
         self._key = secrets.token_hex(32)
         async with self._deleted_on_failure():
             await self._create(await self._request(start))
@@ -193,10 +195,6 @@ class KernelProxy(RemoteProcessProxy):
     def shutdown_listener(self) -> None:
         """Nothing: there is no launcher that listens."""
 
-    @property
-    def _namespace(self) -> str:
-        return self._runtime.settings.namespace
-
     async def _request(self, start: KernelStart) -> KernelRequest:
         catalog = self._runtime.catalog
         variables = start.environment | environment.own_environment(
@@ -209,6 +207,7 @@ class KernelProxy(RemoteProcessProxy):
             kernel_id=self.kernel_id,
             namespace=self._namespace,
             gateway=self._runtime.settings.name,
+            gateway_namespace=self._runtime.settings.namespace,
             owner=start.owner.name,
             server=start.owner.server,
             notebook=start.owner.notebook,

@@ -19,10 +19,12 @@ from elastic_spawner.gateway.reporting import ActivityReporter
 from elastic_spawner.gateway.settings import GatewaySettings, SettingsError
 from hub_service import kinds
 from hub_service.kube import ApiError, Cluster, Reflector
+from hub_service.namespaces import namespace_of_server
 
 log = logging.getLogger(__name__)
 
 _SYNC_TIMEOUT = 60.0
+_BY_NAME = "name"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Runtime:
     """Handed to managers and handlers; made by `running`.
 
     gateway: the JupyterGateway that is served; kernels: its JupyterKernels; specs, templates: of
-    its namespace; catalog: the specs that it offers.
+    the specs' namespace; catalog: the specs that it offers; namespaces: those of users, where
+    kernels are made there.
     """
 
     settings: GatewaySettings
@@ -42,12 +45,14 @@ class Runtime:
     catalog: SpecCatalog
     authenticator: Authenticator
     reporter: ActivityReporter
+    namespaces: Reflector | None = None
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
     def caches(self) -> tuple[Reflector, ...]:
         """All watches."""
-        return (self.gateway.cache, self.kernels, self.specs, self.templates)
+        users = () if self.namespaces is None else (self.namespaces,)
+        return (self.gateway.cache, self.kernels, self.specs, self.templates, *users)
 
     @property
     def is_synced(self) -> bool:
@@ -71,6 +76,14 @@ class Runtime:
                 403, "NotTheOwner", f"This gateway is {owner}'s own: {caller.name} can't use it."
             )
         return caller
+
+    def namespace_of_kernels(self, owner: Identity) -> str:
+        """Where a kernel of that owner is made: beside their notebook, or beside the gateway."""
+        if self.namespaces is None or owner.notebook is not None:
+            return self.settings.namespace
+        found = namespace_of_server(self.namespaces.store, owner.name, owner.server)
+        # One whose server was there before there were namespaces for each has none.
+        return found or self.settings.namespace
 
     def insist(self, what: str, call: Callable[[], Awaitable[object]]) -> None:
         """Make a call to the cluster in the background, and again for a while where it fails.
@@ -97,17 +110,30 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
     async with Cluster.from_environment() as cluster:
         namespace = settings.namespace
 
+        kernels = Reflector(
+            cluster,
+            kinds.JUPYTER_KERNELS,
+            None if settings.user_namespaces else namespace,
+            label_selector=gateway_selector(settings.name),
+            indexers={_BY_NAME: kinds.name_of},
+        )
+
         async def report(name: str, activity: dict[str, Any]) -> None:
             body = {"status": {"activity": activity}}
-            await cluster.merge_patch(
-                kinds.JUPYTER_KERNELS, namespace, name, body, subresource="status"
-            )
+            for kernel in kernels.store.by_index(_BY_NAME, name):
+                await cluster.merge_patch(
+                    kinds.JUPYTER_KERNELS,
+                    kinds.namespace_of(kernel),
+                    name,
+                    body,
+                    subresource="status",
+                )
 
         async def read_template(template_namespace: str, name: str) -> kinds.Object:
             return await cluster.get(kinds.JUPYTER_KERNEL_TEMPLATES, template_namespace, name)
 
-        specs = Reflector(cluster, kinds.JUPYTER_KERNEL_SPECS, namespace)
-        templates = Reflector(cluster, kinds.JUPYTER_KERNEL_TEMPLATES, namespace)
+        specs = Reflector(cluster, kinds.JUPYTER_KERNEL_SPECS, settings.spec_namespace)
+        templates = Reflector(cluster, kinds.JUPYTER_KERNEL_TEMPLATES, settings.spec_namespace)
         gateway = GatewayResource(
             Reflector(
                 cluster,
@@ -126,17 +152,17 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
             settings=settings,
             cluster=cluster,
             gateway=gateway,
-            kernels=Reflector(
-                cluster,
-                kinds.JUPYTER_KERNELS,
-                namespace,
-                label_selector=gateway_selector(settings.name),
-            ),
+            kernels=kernels,
             specs=specs,
             templates=templates,
-            catalog=SpecCatalog(namespace, gateway, specs, templates, read_template),
+            catalog=SpecCatalog(settings.spec_namespace, gateway, specs, templates, read_template),
             authenticator=Authenticator(gateway.caller, hub),
             reporter=ActivityReporter(report),
+            namespaces=(
+                Reflector(cluster, kinds.NAMESPACES, None, label_selector=kinds.LABEL_OWNER)
+                if settings.user_namespaces
+                else None
+            ),
         )
         watches = [asyncio.create_task(cache.run()) for cache in runtime.caches]
         try:
@@ -175,11 +201,13 @@ async def delete_leftovers(runtime: Runtime) -> list[str]:
 
     Nobody can reach them: a gateway knows only the kernels that it started itself.
     """
-    names = [kinds.name_of(kernel) for kernel in runtime.kernels.store]
-    for name in names:
+    own = (runtime.settings.namespace, runtime.settings.name)
+    kernels = [k for k in runtime.kernels.store if kinds.gateway_reference(k) == own]
+    for kernel in kernels:
+        namespace, name = kinds.namespace_of(kernel), kinds.name_of(kernel)
         try:
-            await runtime.cluster.delete(kinds.JUPYTER_KERNELS, runtime.settings.namespace, name)
+            await runtime.cluster.delete(kinds.JUPYTER_KERNELS, namespace, name)
         except ApiError as error:
             if error.status != 404:
                 raise
-    return names
+    return [kinds.name_of(kernel) for kernel in kernels]

@@ -20,7 +20,9 @@ class GatewaySettings:
 
     hub_api_url: where the hub says whose a token is, such as http://hub.jhub:8081/hub/api; None
     where there is no hub.
-    namespace: of the gateway, its kernels and their specs.
+    namespace: of the gateway, and where nothing else is said of its kernels and their specs.
+    spec_namespace: of kernel specs and templates.
+    user_namespaces: whether kernels are made in their owners' own namespaces.
     name: of the JupyterGateway this process serves.
     service_name: the hub service that may seal kernels.
     start_timeout: seconds a kernel's start may take, where the JupyterGateway doesn't say.
@@ -28,6 +30,8 @@ class GatewaySettings:
 
     hub_api_url: str | None
     namespace: str
+    spec_namespace: str
+    user_namespaces: bool
     name: str
     service_name: str
     start_timeout: float
@@ -52,6 +56,10 @@ class GatewaySettings:
         values = {
             "hub_api_url": read("JUPYTERHUB_API_URL", _url, ""),
             "namespace": read("ELASTIC_NAMESPACE", str),
+            "spec_namespace": read(
+                "ELASTIC_SPEC_NAMESPACE", str, environment.get("ELASTIC_NAMESPACE", "-")
+            ),
+            "user_namespaces": read("ELASTIC_USER_NAMESPACES", _is_true, "false"),
             "name": read("ELASTIC_GATEWAY_NAME", str),
             "service_name": read("ELASTIC_SERVICE_NAME", str, "elastic"),
             "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds, "300"),
@@ -73,6 +81,12 @@ def _url(text: str) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http(s) URL, such as http://hub.jhub:8081/hub/api")
     return text.rstrip("/")
+
+
+def _is_true(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
 
 
 def _seconds(text: str) -> float:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hub_service.kube.backoff import Backoff
@@ -31,12 +32,24 @@ class _Waiter(NamedTuple):
     future: asyncio.Future[Object | None]
 
 
+@dataclass
+class _Source:
+    """One namespace (None: all there are), and how far it was read."""
+
+    namespace: str | None
+    backoff: Backoff
+    resource_version: str | None = None  # None: list before watching
+    is_listed: bool = False
+
+
 class Reflector:
     """Lists a kind, then watches it from there; `run` goes on until cancelled.
 
     A watch that ends or breaks is taken up where it was. Where the server no longer has the
     history (410), or an event could not be read, everything is listed anew, and what differs is
     reported like any other change. Failures are retried with growing delays.
+
+    namespace: one, several, or all (None).
 
     `on_change(key, old, new)` is called on the event loop, in order, and must not block; `old` and
     `new` are there to compute which other keys are concerned. Objects in `store` are shared: never
@@ -47,7 +60,7 @@ class Reflector:
         self,
         cluster: Cluster,
         resource: ResourceType,
-        namespace: str | None,
+        namespace: str | Collection[str] | None,
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
@@ -55,19 +68,18 @@ class Reflector:
         indexers: Mapping[str, Indexer] | None = None,
         watch_timeout: float = 300.0,
         silence: float = 90.0,
-        backoff: Backoff | None = None,
+        backoff: Callable[[], Backoff] = lambda: Backoff(0.1, 30.0),
     ) -> None:
         self.store = Store(indexers)
         self._cluster = cluster
         self._resource = resource
-        self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._listeners: list[OnChange] = [on_change] if on_change else []
         self._watch_timeout = watch_timeout
         self._silence = silence
-        self._backoff = backoff or Backoff(0.1, 30.0)
-        self._resource_version: str | None = None  # None: list before watching
+        several = [namespace] if namespace is None or isinstance(namespace, str) else namespace
+        self._sources = {name: _Source(name, backoff()) for name in several}
         self._synced = asyncio.Event()
         self._waiters: dict[Key, list[_Waiter]] = {}
 
@@ -77,20 +89,25 @@ class Reflector:
 
     async def run(self) -> None:
         """List and watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for source in self._sources.values():
+                group.create_task(self._run(source))
+
+    async def _run(self, source: _Source) -> None:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
             try:
-                if self._resource_version is None:
-                    await self._list()
-                await self._watch()
+                if source.resource_version is None:
+                    await self._list(source)
+                await self._watch(source)
             except ApiError as error:
                 if error.status == 410 or error.reason == "MalformedEvent":
-                    self._resource_version = None
+                    source.resource_version = None
                 log.warning("%s: %s; trying again", self, error)
             if loop.time() - started > _LONG_ENOUGH:
-                self._backoff.reset()
-            await asyncio.sleep(self._backoff.next())
+                source.backoff.reset()
+            await asyncio.sleep(source.backoff.next())
 
     async def synced(self, timeout: float | None = None) -> None:
         """Wait for the first complete list. Raises TimeoutError, naming the kind."""
@@ -136,30 +153,36 @@ class Reflector:
 
         Left out where the watch has been past it already: the object may be gone since.
         """
-        version = as_number(item["metadata"].get("resourceVersion"))
-        if version > as_number(self._resource_version):
+        metadata = item["metadata"]
+        source = self._sources.get(metadata.get("namespace")) or self._sources.get(None)
+        if source is None:
+            return
+        if as_number(metadata.get("resourceVersion")) > as_number(source.resource_version):
             self._tell(self.store.record(item))
 
-    async def _list(self) -> None:
+    async def _list(self, source: _Source) -> None:
         result = await self._cluster.list(
             self._resource,
-            self._namespace,
+            source.namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
         version = str(result["metadata"]["resourceVersion"])
-        changes = self.store.replace(result.get("items") or [], version)
-        self._resource_version = version
-        self._synced.set()
+        items = result.get("items") or []
+        changes = self.store.replace(items, version, namespace=source.namespace)
+        source.resource_version = version
+        source.is_listed = True
+        if all(one.is_listed for one in self._sources.values()):
+            self._synced.set()
         for change in changes:
             self._tell(change)
 
-    async def _watch(self) -> None:
-        assert self._resource_version is not None  # noqa: S101 - set by _list
+    async def _watch(self, source: _Source) -> None:
+        assert source.resource_version is not None  # noqa: S101 - set by _list
         events = self._cluster.watch(
             self._resource,
-            self._namespace,
-            self._resource_version,
+            source.namespace,
+            source.resource_version,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout=self._watch_timeout,
@@ -167,8 +190,8 @@ class Reflector:
         )
         async with aclosing(events):
             async for kind, item in events:
-                self._backoff.reset()
-                self._resource_version = item["metadata"]["resourceVersion"]
+                source.backoff.reset()
+                source.resource_version = item["metadata"]["resourceVersion"]
                 if kind == "BOOKMARK":
                     continue
                 change = self.store.remove(item) if kind == "DELETED" else self.store.put(item)
@@ -182,7 +205,7 @@ class Reflector:
             listener(*change)
 
     def __str__(self) -> str:
-        where = self._namespace or "all namespaces"
+        where = ", ".join(name or "all namespaces" for name in self._sources)
         return f"watch of {self._resource.plural} in {where}"
 
 

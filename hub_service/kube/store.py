@@ -95,15 +95,20 @@ class Store:
         self._set(key, None)
         return Change(key, old, None)
 
-    def replace(self, items: Iterable[Object], resource_version: str) -> list[Change]:
+    def replace(
+        self, items: Iterable[Object], resource_version: str, *, namespace: str | None = None
+    ) -> list[Change]:
         """Take a whole list as the truth at `resource_version`; the differences come back.
+
+        namespace: what the list is of; None: of all there is.
 
         Recorded answers that are newer than the list stay.
         """
         listed = {key_of(item): item for item in items}
         at = as_number(resource_version)
         changes = []
-        for key in [key for key in self._objects if key not in listed]:
+        held = [key for key in self._objects if namespace in (None, key.namespace)]
+        for key in [key for key in held if key not in listed]:
             if self._is_ahead(key, at):
                 continue
             old = self._objects[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from hub_service import conditions, gateway, kernel, notebook, parameters
@@ -51,7 +51,8 @@ class GatewayReconciler:
 
     `kernels` and `notebooks` need the index BY_GATEWAY. Deployments have their gateway's name, so a
     change of one concerns the key of the other. What a gateway is made of is deleted with it by the
-    cluster. `service_token_hash` is the service's own, where gateways can't ask a hub about it.
+    cluster. `spec_namespace` says where the kernel specs of a namespace's gateways are.
+    `service_token_hash` is the service's own, where gateways can't ask a hub about it.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class GatewayReconciler:
         kernels: Reflector,
         notebooks: Reflector,
         defaults: gateway.Defaults,
+        spec_namespace: Callable[[str], str] = lambda namespace: namespace,
         service_token_hash: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -74,6 +76,7 @@ class GatewayReconciler:
         self._kernels = kernels
         self._notebooks = notebooks
         self._defaults = defaults
+        self._spec_namespace = spec_namespace
         self._service_token_hash = service_token_hash
         self._now = clock
         self._applied: dict[Key, _Applied] = {}
@@ -85,7 +88,9 @@ class GatewayReconciler:
         if old is not None and new is not None:
             return ()
         return [
-            key_of(item) for item in self._gateways.store if namespace_of(item) == key.namespace
+            key_of(item)
+            for item in self._gateways.store
+            if self._spec_namespace(namespace_of(item)) == key.namespace
         ]
 
     async def reconcile(self, key: Key) -> float | None:
@@ -109,7 +114,8 @@ class GatewayReconciler:
         return _LOOK_AGAIN if refusal else _APPLY_AGAIN.total_seconds()
 
     def _around(self, key: Key, item: Object, refusal: str | None) -> Surroundings:
-        specs = (spec for spec in self._kernel_specs.store if namespace_of(spec) == key.namespace)
+        where = self._spec_namespace(key.namespace)
+        specs = (spec for spec in self._kernel_specs.store if namespace_of(spec) == where)
         kernels = self._kernels.store.by_index(BY_GATEWAY, str(key))
         return Surroundings(
             deployment=self._deployments.store.get(key),
@@ -122,7 +128,9 @@ class GatewayReconciler:
 
     async def _apply(self, key: Key, item: Object) -> str | None:
         """Apply all parts where there is reason to; what the API server had to say against one."""
-        parts = gateway.desired(item, self._defaults)
+        where = self._spec_namespace(key.namespace)
+        defaults = replace(self._defaults, spec_namespace=None if where == key.namespace else where)
+        parts = gateway.desired(item, defaults)
         last, now = self._applied.get(key), self._now()
         if (
             last is not None

@@ -104,6 +104,7 @@ class KernelReconciler:
         is_overdue: Callable[[Object], bool] = lambda _: False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         gateway_url: Callable[[str, str], str] = gateway.url,
+        covers: Callable[[str], bool] = lambda _namespace: True,
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
@@ -114,6 +115,7 @@ class KernelReconciler:
         self._is_overdue = is_overdue
         self._now = clock
         self._gateway_url = gateway_url
+        self._covers = covers
         self._assumed: dict[Key, str] = {}  # admitted here, while the status is being written
 
     def kernels_of_gateway(self, key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
@@ -167,7 +169,7 @@ class KernelReconciler:
             # No await between looking at the others and remembering the decision.
             decision = quota.decide(
                 item,
-                self._kernels.store.by_index(BY_OWNER, owner_of(item) or ""),
+                self._kernels_of_owner(item),
                 limit=self._rules.kernels_per_user,
                 assumed=self._assumed.values(),
                 now=now,
@@ -261,6 +263,11 @@ class KernelReconciler:
         log.info("kernel %s: culled: %s", key, message)
         await self._write(item, kernel.status_of_cull(item, message, self._now()))
         await self._end(item)
+
+    def _kernels_of_owner(self, item: Object) -> list[Object]:
+        """In all namespaces: a user's kernels count together wherever they are."""
+        every = self._kernels.store.by_index(BY_OWNER, owner_of(item) or "")
+        return [other for other in every if self._covers(namespace_of(other))]
 
     def _policy(self, item: Object) -> culling.Policy:
         reference = spec_of(item).get("gateway") or {}

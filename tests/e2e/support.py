@@ -38,7 +38,20 @@ class House:
         return person
 
 
-async def gpus_become(count: int, cluster: Cluster, namespace: str, seconds: float = 60) -> None:
+def everybody_leaves(installation: Installation) -> None:
+    """Delete all users of the hub, their servers and volumes."""
+
+    async def delete_users() -> None:
+        async with Person(installation.url, "admin", installation.password) as admin:
+            await admin.login()
+            await admin.delete_others()
+
+    asyncio.run(delete_users())
+
+
+async def gpus_become(
+    count: int, cluster: Cluster, namespace: str | None, seconds: float = 60
+) -> None:
     """Wait until the users' pods hold that many GPUs. Raises TimeoutError."""
     async with watching(cluster, PODS, namespace) as pods:
         changed = asyncio.Event()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from demo.install import Images
 from demo.observe import gpu_pod, gpus_of_the_cluster, is_running, kernels_of, watching
 from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNELS, PODS, is_true, status_of
@@ -20,8 +22,14 @@ async def allow_idling(cluster: Cluster, namespace: str, kernel: str, seconds: i
     )
 
 
+@pytest.mark.both_modes
 async def test_an_idle_kernel_is_culled_and_its_gpu_goes_to_who_waits(
-    house: House, cluster: Cluster, namespace: str, kernels: Reflector, images: Images
+    house: House,
+    cluster: Cluster,
+    namespace: str,
+    everywhere: str | None,
+    kernels: Reflector,
+    images: Images,
 ) -> None:
     person = await house.open("ada")
     kernel = await person.start_kernel("python-gpu")
@@ -49,11 +57,11 @@ async def test_an_idle_kernel_is_culled_and_its_gpu_goes_to_who_waits(
         assert "idle" in told, told
     assert await kernels_of(cluster, namespace, "ada") == []
     assert {model["execution_state"] for model in await person.kernels()} <= {"dead"}
-    await gpus_become(0, cluster, namespace)
+    await gpus_become(0, cluster, everywhere)
 
 
 async def test_a_busy_kernel_outlives_its_deadline(
-    house: House, cluster: Cluster, namespace: str, kernels: Reflector
+    house: House, cluster: Cluster, namespace: str, everywhere: str | None, kernels: Reflector
 ) -> None:
     person = await house.open("ada")
     kernel = await person.start_kernel("python-gpu")
@@ -68,25 +76,31 @@ async def test_a_busy_kernel_outlives_its_deadline(
 
     # Idle from now on: this one, with nobody connected, ends.
     await kernels.wait_for(key, lambda item: item is None, SECONDS)
-    await gpus_become(0, cluster, namespace)
+    await gpus_become(0, cluster, everywhere)
 
 
+@pytest.mark.both_modes
 async def test_the_gateways_time_out_counts_where_the_kernel_has_none(
-    house: House, cluster: Cluster, namespace: str, kernels: Reflector
+    house: House,
+    cluster: Cluster,
+    namespace: str,
+    kernels: Reflector,
+    adas_gateway: tuple[str, str],
 ) -> None:
     person = await house.open("ada")
     kernel = await person.start_kernel("python")
     key = (namespace, f"kernel-{kernel}")
     await person.run(kernel, "1")
 
-    await _gateway_allows_idling(cluster, namespace, 2)
+    await _gateway_allows_idling(cluster, adas_gateway, 2)
     try:
         await kernels.wait_for(key, lambda item: item is None, SECONDS)
     finally:
-        await _gateway_allows_idling(cluster, namespace, None)
+        await _gateway_allows_idling(cluster, adas_gateway, None)
 
 
-async def _gateway_allows_idling(cluster: Cluster, namespace: str, seconds: int | None) -> None:
-    await cluster.merge_patch(
-        JUPYTER_GATEWAYS, namespace, "elastic-gateway", {"spec": {"cullIdleTimeout": seconds}}
-    )
+async def _gateway_allows_idling(
+    cluster: Cluster, gateway: tuple[str, str], seconds: int | None
+) -> None:
+    body = {"spec": {"cullIdleTimeout": seconds}}
+    await cluster.merge_patch(JUPYTER_GATEWAYS, *gateway, body)

@@ -22,6 +22,7 @@ async def test_any_user_name_works(house: House, name: str, kernel_of: OneKernel
     assert (await kernel_of(name))["spec"]["owner"] == name
 
 
+@pytest.mark.both_modes
 async def test_another_users_kernel_is_out_of_reach(house: House) -> None:
     ada, grace = await house.open("ada"), await house.open("grace")
     kernel = await ada.start_kernel("python")

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from demo.client import Person, RequestFailedError
-from demo.install import ROOT, Images, kubectl
+from demo.install import ROOT, Images, Installation, kubectl
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     JUPYTER_KERNEL_TEMPLATES,
+    NAMESPACES,
     PODS,
     Resource,
     uid_of,
@@ -25,7 +26,7 @@ from tests.e2e.support import House
 # What the product promises, from the change to the list in the notebook server.
 PROMISED_SECONDS = 2.0
 NAME = "added-later"
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+GATEWAYS = "app.kubernetes.io/component=gateway"
 
 
 async def until_listed(person: Person, wanted: Callable[[dict[str, Any]], bool]) -> float:
@@ -38,12 +39,17 @@ async def until_listed(person: Person, wanted: Callable[[dict[str, Any]], bool])
 
 
 async def test_a_spec_is_added_used_changed_and_removed_at_run_time(
-    house: House, cluster: Cluster, namespace: str, images: Images
+    house: House,
+    cluster: Cluster,
+    installation: Installation,
+    adas_gateway: tuple[str, str],
+    images: Images,
 ) -> None:
     person = await house.open("ada")
+    namespace = installation.namespace  # of all specs
     specs = await person.kernelspecs()
     assert set(specs["kernelspecs"]) == {"python", "python-gpu", "r"}
-    gateways = await cluster.list(PODS, namespace, "app.kubernetes.io/component=gateway")
+    gateways = await cluster.list(PODS, adas_gateway[0], GATEWAYS)
     body = {
         "apiVersion": JUPYTER_KERNEL_SPECS.api_version,
         "kind": JUPYTER_KERNEL_SPECS.kind,
@@ -75,7 +81,7 @@ async def test_a_spec_is_added_used_changed_and_removed_at_run_time(
     print(f"listed after {added:.2f} s, changed {changed:.2f} s, removed {removed:.2f} s")
     assert max(added, changed, removed) < PROMISED_SECONDS
     assert (await person.run(kernel, "print('still works')")).text == "still works\n"
-    after = await cluster.list(PODS, namespace, "app.kubernetes.io/component=gateway")
+    after = await cluster.list(PODS, adas_gateway[0], GATEWAYS)
     assert [uid_of(p) for p in after["items"]] == [uid_of(p) for p in gateways["items"]]
 
 
@@ -88,6 +94,7 @@ def namespaced(resource: Resource, name: str, **content: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.one_mode
 async def test_a_template_of_another_namespace_and_fields_of_the_pod(
     house: House, cluster: Cluster, namespace: str, images: Images
 ) -> None:

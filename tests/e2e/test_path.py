@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from demo.client import Connection
 from demo.install import kubectl
 from demo.observe import gpus_in_use, gpus_of, kernels_of
@@ -28,8 +30,9 @@ async def notebook_pod(cluster: Cluster, namespace: str, user: str, server: str 
     return one
 
 
+@pytest.mark.both_modes
 async def test_a_notebook_holds_no_gpu_and_a_kernel_holds_one(
-    house: House, cluster: Cluster, namespace: str, kernel_of: OneKernel
+    house: House, cluster: Cluster, namespace: str, everywhere: str | None, kernel_of: OneKernel
 ) -> None:
     person = await house.enter("ada")
     await person.login()
@@ -41,7 +44,7 @@ async def test_a_notebook_holds_no_gpu_and_a_kernel_holds_one(
         assert "nvidia.com/gpu" not in container.get("resources", {}).get("limits", {})
         assert {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"} in container["env"]
     assert [c["name"] for c in pod["spec"]["containers"]] == ["notebook", "sidecar"]
-    assert await gpus_in_use(cluster, namespace) == 0
+    assert await gpus_in_use(cluster, everywhere) == 0
     assert any("Notebooks hold no GPU" in line and "sidecar" in line for line in log), log
 
     kernel = await person.start_kernel("python-gpu")
@@ -49,7 +52,7 @@ async def test_a_notebook_holds_no_gpu_and_a_kernel_holds_one(
 
     assert cell.status == "ok", cell
     assert cell.text != "void\n", cell
-    assert await gpus_in_use(cluster, namespace) == 1
+    assert await gpus_in_use(cluster, everywhere) == 1
     resource = await kernel_of("ada")
     assert resource["spec"]["owner"] == "ada"
     assert status_of(resource)["phase"] == "Running"
@@ -60,8 +63,14 @@ async def test_a_notebook_holds_no_gpu_and_a_kernel_holds_one(
     assert await kernels_of(cluster, namespace, "ada") == []
 
 
+@pytest.mark.both_modes
 async def test_a_kernel_interrupts_restarts_and_ends(
-    house: House, cluster: Cluster, namespace: str, kernels: Reflector, kernel_of: OneKernel
+    house: House,
+    cluster: Cluster,
+    namespace: str,
+    everywhere: str | None,
+    kernels: Reflector,
+    kernel_of: OneKernel,
 ) -> None:
     person = await house.open("ada")
     kernel = await person.start_kernel("python-gpu")
@@ -81,30 +90,32 @@ async def test_a_kernel_interrupts_restarts_and_ends(
     again = await person.run(kernel, "print('x' in globals())")
     assert again.text == "False\n"
     assert [model["id"] for model in await person.kernels()] == [kernel]
-    assert await gpus_in_use(cluster, namespace) == 1
+    assert await gpus_in_use(cluster, everywhere) == 1
     assert len(await kernels_of(cluster, namespace, "ada")) == 1
 
     await person.shut_down(kernel)
 
     await kernels.wait_for(name, lambda item: item is None, SECONDS)
     assert await person.kernels() == []
-    await gpus_become(0, cluster, namespace)
+    await gpus_become(0, cluster, everywhere)
 
 
+@pytest.mark.both_modes
 async def test_stopping_the_server_ends_its_kernels_and_no_others(
-    house: House, cluster: Cluster, namespace: str, kernels: Reflector
+    house: House, cluster: Cluster, namespace: str, everywhere: str | None, kernels: Reflector
 ) -> None:
     ada, grace = await house.open("ada"), await house.open("grace")
     first, second = await ada.start_kernel("python-gpu"), await grace.start_kernel("python-gpu")
-    assert await gpus_in_use(cluster, namespace) == 2
+    assert await gpus_in_use(cluster, everywhere) == 2
 
     await ada.stop_server()
 
     await kernels.wait_for((namespace, f"kernel-{first}"), lambda item: item is None, SECONDS)
     assert (await grace.run(second, "print('still here')")).text == "still here\n"
-    await gpus_become(1, cluster, namespace)
+    await gpus_become(1, cluster, everywhere)
 
 
+@pytest.mark.both_modes
 async def test_named_servers_profiles_volumes_and_hooks_work_as_with_kubespawner(
     house: House, cluster: Cluster, namespace: str, kernels: Reflector
 ) -> None:

@@ -11,6 +11,7 @@ from hub_service.kube.client import Cluster
 from tests.e2e.support import House
 
 
+@pytest.mark.both_modes
 async def test_a_start_over_the_quota_is_refused_and_says_why(
     house: House, cluster: Cluster, namespace: str
 ) -> None:

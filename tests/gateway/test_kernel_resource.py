@@ -13,6 +13,7 @@ from hub_service.kinds import Object, Reason
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REQUEST = KernelRequest(
+    gateway_namespace="gateways",
     kernel_id="0b6f",
     namespace="users",
     gateway="shared",

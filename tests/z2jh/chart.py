@@ -100,6 +100,8 @@ def install(
     settings = settings_of_values(images, overrides)
     password = _password()
     apply_kinds()
+    if settings.get("userNamespaces", {}).get("enabled"):
+        kubectl("apply", "-f", str(VALUES / "rbac-user-namespaces.yaml"))
     kubectl("apply", "-f", str(VALUES / "network-policies.yaml"))
     apply_kernels(images)
     with chart() as found, tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ def controlling(cluster, thing):
 
     @asynccontextmanager
     async def run(reconcile, concerns=None, **options):
-        reflector = Reflector(cluster, thing, "ns", backoff=Backoff(0.01, 0.1))
+        reflector = Reflector(cluster, thing, "ns", backoff=lambda: Backoff(0.01, 0.1))
         queue = options.pop("queue", None)
         if queue is None:
             queue = WorkQueue(first_delay=0.01, most_delay=0.05)

@@ -15,7 +15,7 @@ def reflecting(cluster, thing):
 
     @asynccontextmanager
     async def run(**options):
-        options.setdefault("backoff", Backoff(0.01, 0.1))
+        options.setdefault("backoff", lambda: Backoff(0.01, 0.1))
         changes = []
 
         def on_change(key, old, new):
@@ -101,7 +101,7 @@ async def test_a_bookmark_moves_the_place_and_is_no_object(api_server, reflectin
     async with reflecting() as reflector:
         await until(lambda: api_server.watchers == 1)
         api_server.bookmark(500)
-        await until(lambda: reflector._resource_version == "500")
+        await until(lambda: reflector._sources["ns"].resource_version == "500")
         api_server.forget_history()
         api_server.disconnect()
         await until(lambda: api_server.watches_from[-1] == "500" and api_server.watchers == 1)
@@ -153,7 +153,7 @@ async def test_failing_answers_are_tried_again(api_server, reflecting, until):
 
 async def test_delays_grow_while_nothing_works(api_server, reflecting, until):
     api_server.refusals = [(500, {})] * 10_000
-    async with reflecting(backoff=Backoff(0.02, 10)):
+    async with reflecting(backoff=lambda: Backoff(0.02, 10)):
         await until(lambda: len(api_server.requests) >= 5)
         before = len(api_server.requests)
         with pytest.raises(TimeoutError):

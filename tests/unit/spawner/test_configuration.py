@@ -147,3 +147,49 @@ def test_gateways_per_user_get_everybodys_spec() -> None:
     configure(c, {"gateway": {**gateway, "keepShared": True}})
 
     assert c.ElasticSpawner.gateway_url == "http://elastic-gateway.jupyter-users:8888"
+
+
+def test_namespaces_per_user_are_kubespawners() -> None:
+    c = Config()
+
+    configure(c, {**SETTINGS, "userNamespaces": {"enabled": True}})
+
+    assert c.ElasticSpawner.enable_user_namespaces is True
+    assert c.ElasticSpawner.user_namespace_template == "hub-{username}"
+
+    c.KubeSpawner.user_namespace_template = "people-{username}"
+    del c.ElasticSpawner.enable_user_namespaces
+    configure(c, {**SETTINGS, "userNamespaces": {"enabled": True}})
+
+    assert c.ElasticSpawner.user_namespace_template == "people-{username}"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("namespace_name_template", "hub-{username}", "user_namespace_template.*userNamespaces"),
+        ("enable_user_namespaces", True, r"set userNamespaces\.enabled"),
+    ],
+)
+def test_namespaces_that_the_service_would_not_know_of_are_refused(
+    option: str, value: object, message: str
+) -> None:
+    c = Config()
+    c.KubeSpawner[option] = value
+
+    with pytest.raises(SettingsError, match=message):
+        configure(c, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"namespaceNameTemplate": "x"}, r"namespaceNameTemplate: .*userNamespaces\.template"),
+        ({"userNamespaces": {"namespace_name_template": "x"}}, r"is userNamespaces\.template now"),
+        ({"userNamespaces": {"template": "all"}}, r"userNamespaces\.template: .*\{username\}"),
+        ({"extraNamespaces": ["Lab"]}, r"extraNamespaces\.0: .*'Lab'"),
+    ],
+)
+def test_settings_of_namespaces_are_checked(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        configure(Config(), {**SETTINGS, **settings})
