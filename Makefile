@@ -119,6 +119,10 @@ lint: .venv/.installed ## ruff, mypy, import directions
 test-unit: venv ## Tests that need no cluster, under a minute
 	@.venv/bin/python -m tests.run --no-cluster unit gateway
 
+.PHONY: test-modes
+test-modes: lint venv ## End-to-end tests in all modes: gateways shared and per user, namespaces too
+	@ALL_MODES=1 .venv/bin/python -m tests.run end-to-end
+
 .PHONY: test
 test: lint docs venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) $(SUITES)
