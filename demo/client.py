@@ -156,10 +156,14 @@ class Person:
             while (await self.user())["servers"].get(server):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
-    async def api_token(self) -> str:
-        """A new token of one's own, as the hub's token page makes them; for programs."""
+    async def api_token(self, *scopes: str) -> str:
+        """A new token of one's own, as the hub's token page makes them; for programs.
+
+        scopes: what it may be used for; none: all that oneself may do.
+        """
         url = self.base / "hub/api/users" / self.name / "tokens"
-        model = await self._json("POST", url, json={"note": "a program", "expires_in": 3600})
+        wanted = {"note": "a program", "expires_in": 3600} | ({"scopes": scopes} if scopes else {})
+        model = await self._json("POST", url, json=wanted)
         return str(model["token"])
 
     async def user(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ that comes after another.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 from urllib.parse import unquote
@@ -80,6 +81,8 @@ class AuthenticatedHandler(JSONHandler):
 class KernelsHandler(AuthenticatedHandler):
     """/api/kernels: the caller's kernels, and starting one."""
 
+    _starting: asyncio.Task[ElasticKernelManager] | None = None
+
     def get(self) -> None:
         """List the caller's kernels."""
         models = [manager.model() for manager in self.kernels.owned_by(self.caller)]
@@ -92,10 +95,24 @@ class KernelsHandler(AuthenticatedHandler):
         All else in the body is of no effect: a client chooses neither a kernel's id nor what it
         runs in.
         """
-        manager = await self.kernels.start_owned(self._start(self.body()))
+        self._starting = asyncio.create_task(self.kernels.start_owned(self._start(self.body())))
+        try:
+            manager = await self._starting
+        except asyncio.CancelledError as error:
+            raise KernelError(
+                503,
+                "StartGivenUp",
+                "The start was given up: its client has gone, or the gateway is stopping.",
+            ) from error
         self.set_status(201)
         self.set_header("Location", f"/api/kernels/{manager.kernel_id}")
         self.finish(manager.model())
+
+    def on_connection_close(self) -> None:
+        """The client has gone: a kernel that it will never know of is not started for it."""
+        if self._starting is not None and not self._starting.done():
+            self.settings["log"].info("a start is given up: %s has gone", self.caller.name)
+            self._starting.cancel()
 
     def _start(self, body: dict[str, Any]) -> KernelStart:
         catalog = self.runtime.catalog

@@ -17,8 +17,9 @@ _REQUEST_TIMEOUT = 30.0
 # The gateway answers a start within its time-out; this much later it won't.
 _START_MARGIN = 10.0
 _PING_SECONDS = 30.0
-# One message may be as long as this, with the outputs of one cell in it.
-_MAX_MESSAGE_BYTES = 1 << 30
+# The gateway is told how long a message may be; tornado's connections buffer little more.
+_SIZE_HEADER = "Elastic-Max-Message-Size"
+_MAX_MESSAGE_BYTES = 100_000_000
 
 
 class GatewayError(RuntimeError):
@@ -71,7 +72,7 @@ class Gateway:
         url = f"{self._settings.websocket_url}/api/kernels/{kernel_id}/channels"
         request = HTTPRequest(
             f"{url}?session_id={quote(session_id)}",
-            headers=self._headers(),
+            headers=self._headers() | {_SIZE_HEADER: str(_MAX_MESSAGE_BYTES)},
             connect_timeout=_REQUEST_TIMEOUT,
             request_timeout=_REQUEST_TIMEOUT,
         )

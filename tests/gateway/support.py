@@ -270,7 +270,8 @@ class Client:
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url
-        self._headers = {"Authorization": f"token {token}"} if token else {}
+        self.authorization = f"token {token}"
+        self._headers = {"Authorization": self.authorization} if token else {}
         self._http = AsyncHTTPClient()
 
     async def request(self, method: str, path: str, body: Any = None) -> Answer:

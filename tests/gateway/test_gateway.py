@@ -272,6 +272,27 @@ async def test_a_start_that_takes_too_long_ends_with_a_sentence(gateway: Gateway
     await no_kernels_of(gateway, "patient")
 
 
+async def test_a_start_that_nobody_waits_for_any_longer_leaves_nothing(gateway: Gateway) -> None:
+    hasty = gateway.client("hasty")
+    gateway.kernels.hold.add("hasty")
+    created = asyncio.Event()
+    gateway.kernels.cache.subscribe(
+        lambda _, __, new: created.set() if new and new["spec"]["owner"] == "hasty" else None
+    )
+    _, client = await asyncio.open_connection("127.0.0.1", gateway.port)
+    request = (
+        "POST /api/kernels HTTP/1.1\r\nHost: gateway\r\nContent-Length: 18\r\n"
+        f'Authorization: {hasty.authorization}\r\n\r\n{{"name": "python"}}'
+    )
+    client.write(request.encode())
+    await asyncio.wait_for(created.wait(), DEADLINE)
+
+    client.close()
+
+    async with asyncio.timeout(10):  # well before the start's own time is over
+        await no_kernels_of(gateway, "hasty")
+
+
 async def test_overlapping_starts_keep_their_environments(gateway: Gateway) -> None:
     people = {name: gateway.client(name) for name in ("ann", "ben", "cleo")}
 
