@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import time
 from http.client import responses
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +20,9 @@ _REQUEST_TIMEOUT = 30.0
 # The gateway answers a start within its time-out; this much later it won't.
 _START_MARGIN = 10.0
 _PING_SECONDS = 30.0
+# A gateway that is being replaced is away for seconds; a run at night has that much time.
+_AWAY_SECONDS = 60.0
+_RETRY_SECONDS = 1.0
 # The gateway is told how long a message may be; tornado's connections buffer little more.
 _SIZE_HEADER = "Elastic-Max-Message-Size"
 _MAX_MESSAGE_BYTES = 100_000_000
@@ -43,8 +49,16 @@ class Gateway:
         """Start a kernel and return its id once it answers. Raises GatewayError."""
         body = {"name": spec_name, "env": dict(self._settings.environment)}
         timeout = self._settings.start_timeout + _START_MARGIN
-        model = await self._request("POST", "", body=body, timeout=timeout)
-        return str(model["id"])
+        patience = time.monotonic() + _AWAY_SECONDS
+        while True:
+            try:
+                model = await self._request("POST", "", body=body, timeout=timeout)
+            except GatewayError as error:
+                if not _never_arrived(error) or time.monotonic() > patience:
+                    raise
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return str(model["id"])
 
     async def model(self, kernel_id: str) -> dict[str, Any] | None:
         """What the gateway says of a kernel, None if it has no such kernel. GatewayError."""
@@ -125,3 +139,8 @@ class Gateway:
                 )
             return GatewayError(message, error.code)
         return GatewayError(f"The gateway at {self._settings.url} could not be asked: {error}")
+
+
+def _never_arrived(error: GatewayError) -> bool:
+    """Whether the request can be made again without asking for a second kernel."""
+    return isinstance(error.__cause__, ConnectionRefusedError | socket.gaierror)

@@ -1,4 +1,4 @@
-"""The CronJob of the examples, as it stands there, on the cluster: people's notebooks unattended."""
+"""The CronJob of the examples on the cluster: notebooks that run unattended."""
 
 from __future__ import annotations
 
