@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hub_service.kinds import LABEL_OWNER
+
 Policy = Mapping[str, Any]
 
 
@@ -23,11 +25,13 @@ class Place:
     namespace: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)  # named ports of the pod
+    owner: str = ""  # whose namespace it is, where users have one each
 
     @property
     def namespace_labels(self) -> dict[str, str]:
-        """The label that every namespace has."""
-        return {"kubernetes.io/metadata.name": self.namespace}
+        """The label that every namespace has, and the one of users'."""
+        labels = {"kubernetes.io/metadata.name": self.namespace}
+        return labels | ({LABEL_OWNER: self.owner} if self.owner else {})
 
 
 def lets_through(
@@ -105,8 +109,13 @@ def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     if any(labels.get(key) != value for key, value in wanted.items()):
         return False
     for expression in selector.get("matchExpressions") or []:
-        if expression["operator"] != "In":
+        present = labels.get(expression["key"])
+        if expression["operator"] == "In":
+            fits = present in expression["values"]
+        elif expression["operator"] == "Exists":
+            fits = present is not None
+        else:
             raise NotImplementedError(f"operator {expression['operator']}")
-        if labels.get(expression["key"]) not in expression["values"]:
+        if not fits:
             return False
     return True

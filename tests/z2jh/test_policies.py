@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -40,6 +41,11 @@ def manifests(chart: Chart) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def policies(manifests: list[dict[str, Any]]) -> list[Policy]:
+    return policies_of(manifests)
+
+
+def policies_of(manifests: list[dict[str, Any]]) -> list[Policy]:
+    """The chart's, and those beside its values."""
     own = yaml.safe_load_all((ROOT / "helm-values" / "network-policies.yaml").read_text())
     found = [m for m in [*manifests, *own] if m["kind"] == "NetworkPolicy"]
     for policy in found:
@@ -112,3 +118,21 @@ def test_the_rest_is_closed(policies: list[Policy], hub: Place, proxy: Place) ->
         ("stranger to kernel", STRANGER, KERNEL, SHELL),
     ]:
         assert not lets_through(policies, source, target, port), name
+
+
+def test_namespaces_of_users_are_let_in_and_others_not(chart: Chart) -> None:
+    manifests = render(chart, [VALUES / "elastic.yaml", VALUES / "namespaces-per-user.yaml"])
+    policies = policies_of(manifests)
+    hub, proxy = core_pod(manifests, "hub"), core_pod(manifests, "proxy")
+    notebook, gateway, kernel = (
+        dataclasses.replace(pod, namespace="hub-ada", owner="ada")
+        for pod in (NOTEBOOK, GATEWAY, KERNEL)
+    )
+
+    assert lets_through(policies, notebook, hub, 8081)
+    assert lets_through(policies, gateway, hub, 8081)
+    assert lets_through(policies, proxy, notebook, 8888)
+    assert lets_through(policies, hub, gateway, 8888)
+    assert lets_through(policies, notebook, GATEWAY, 8888)
+    assert not lets_through(policies, kernel, hub, 8081)
+    assert not lets_through(policies, dataclasses.replace(notebook, owner=""), hub, 8081)
