@@ -37,7 +37,7 @@ c.KubeSpawner.profile_list = [
     {"display_name": "A gateway with all rights", "slug": "ambitious",
      "kubespawner_override": {
          "gateway_mode": "per-user",
-         "gateway_spec": {"image": demo["notebookImage"], "clusterRole": "cluster-admin"}}},
+         "gateway_spec": {"image": c.KubeSpawner.image, "clusterRole": "cluster-admin"}}},
 ]
 
 def add_a_sidecar(spawner, pod):
