@@ -6,6 +6,7 @@ Only the names of the images differ from what its users have.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.client import RequestFailedError
 from demo.install import ROOT, Images, kubectl
 from demo.observe import watching
 from demo.visitor import visit
@@ -23,9 +25,11 @@ from hub_service.kinds import (
     JUPYTER_KERNELS,
     JUPYTER_NOTEBOOKS,
     PODS,
+    SECRETS,
     Object,
     condition,
     is_true,
+    name_of,
     status_of,
 )
 from hub_service.kube.client import Cluster
@@ -162,3 +166,31 @@ async def test_a_kernel_of_ones_own_that_is_culled_after_ten_seconds(
         assert 10 <= idle < 15, idle
         await pods.wait_for(key, lambda p: p is None, 30)
         print(f"culled after {idle:.1f} s of idleness")
+
+
+async def test_a_notebook_of_its_own_asks_for_the_token_that_was_made_up(cluster: Cluster) -> None:
+    name = "jupyternotebook-alone"
+    body = {
+        "apiVersion": JUPYTER_NOTEBOOKS.api_version,
+        "kind": JUPYTER_NOTEBOOKS.kind,
+        "metadata": {"name": name},
+    }
+    made = await cluster.create(JUPYTER_NOTEBOOKS, NAMESPACE, body)
+    try:
+        async with watching(cluster, JUPYTER_NOTEBOOKS, NAMESPACE) as notebooks:
+            ready = await notebooks.wait_for((NAMESPACE, name), is_available, SECONDS)
+        assert ready is not None
+        secret = await cluster.get(SECRETS, NAMESPACE, status_of(ready)["secretName"])
+        token = base64.b64decode(secret["data"]["token"]).decode()
+        async with visit(NAMESPACE, name) as visitor:
+            await visitor.login()  # shows a page that asks for it
+            with pytest.raises(RequestFailedError) as refused:
+                await visitor.kernels()
+            assert refused.value.status == 403
+            await visitor.login(token)
+            kernel = await visitor.start_kernel("python3")
+            assert (await visitor.run(kernel, "print(6 * 7)")).text == "42\n"
+        pods = await cluster.list(PODS, NAMESPACE, "app.kubernetes.io/component=kernel")
+        assert pods["items"] == []
+    finally:
+        await cluster.delete(JUPYTER_NOTEBOOKS, NAMESPACE, name_of(made))
