@@ -216,6 +216,18 @@ def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
     ]
 
 
+def refusal(resource: Resource, body: Object, status: int, message: str) -> str:
+    """What to say where the API server didn't take one of the objects: its status and sentence."""
+    if resource == ROLE_BINDINGS and status == 403:
+        role = body["roleRef"]["name"]
+        # Its own sentence lists every right in the role.
+        return (
+            f"spec.clusterRole: the service may not bind the ClusterRole {role}. Add it to the "
+            "resourceNames of the right `bind` in the service's Role, or name another."
+        )
+    return f"{resource.kind}: {message}"
+
+
 def status(gateway: Object, around: Surroundings, now: datetime) -> Object:
     """The status of a gateway; None as a value means that the field goes away."""
     accepted = Condition(ACCEPTED, True, Reason.ACCEPTED, "The spec is carried out.")

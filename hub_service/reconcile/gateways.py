@@ -149,10 +149,9 @@ class GatewayReconciler:
             except ApiError as error:
                 if error.status not in _REFUSALS:
                     raise
-                log.warning(
-                    "gateway %s: its %s was refused: %s", name_of(item), resource.kind, error
-                )
-                return f"{resource.kind}: {error.message}"
+                refusal = gateway.refusal(resource, body, error.status, error.message)
+                log.warning("gateway %s: refused: %s", key, refusal)
+                return refusal
             if resource == DEPLOYMENTS:
                 self._deployments.record(applied)
         self._applied[key] = _Applied(parts, self._generation(key), now)
@@ -174,15 +173,13 @@ class GatewayReconciler:
             same_role = present["roleRef"] == body["roleRef"]
             if same_role or controller_uid(present, JUPYTER_GATEWAYS.kind) != uid_of(item):
                 raise
+            # If it is a role that the service may not hand out, the gateway keeps what it has.
+            trial = {**body, "metadata": {**body["metadata"], "name": f"{name_of(item)}-trial"}}
+            await self._cluster.create(ROLE_BINDINGS, namespace_of(item), trial, dry_run=True)
             await self._cluster.delete(
                 ROLE_BINDINGS, namespace_of(item), name_of(item), uid=uid_of(present)
             )
-            try:
-                await self._apply_one(ROLE_BINDINGS, body)
-            except ApiError:
-                # A role that the service may not hand out, say: the gateway keeps what it had.
-                await self._apply_one(ROLE_BINDINGS, {**body, "roleRef": present["roleRef"]})
-                raise
+            await self._apply_one(ROLE_BINDINGS, body)
 
     def _generation(self, key: Key) -> int | None:
         deployment = self._deployments.store.get(key)

@@ -197,6 +197,14 @@ def test_a_refusal_is_told_in_the_api_servers_words():
     assert (entry["status"], entry["reason"], entry["message"]) == ("False", "InvalidSpec", refusal)
 
 
+def test_a_role_that_may_not_be_bound_is_named_without_all_its_rights():
+    made = parts(a_gateway(clusterRole="admin"))
+    text = gateway.refusal(ROLE_BINDINGS, made[ROLE_BINDINGS], 403, "forbidden: {APIGroups: …}")
+    assert text.startswith("spec.clusterRole: the service may not bind the ClusterRole admin")
+    assert "APIGroups" not in text
+    assert gateway.refusal(SERVICES, made[SERVICES], 403, "No.") == "Service: No."
+
+
 @pytest.mark.parametrize(
     ("spec", "there", "reason", "words"),
     [
