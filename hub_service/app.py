@@ -244,6 +244,7 @@ class Worker:
             notebooks=self._notebooks,
             defaults=_gateway_defaults(self._config),
             spec_namespace=self._spec_namespace,
+            covers=self._scope.covers,
             service_token_hash=service_token_hash,
         )
         reconcile = self._scope.within(reconciler.reconcile)
@@ -267,6 +268,7 @@ class Worker:
                 image_pull_policy=self._config.notebook.image_pull_policy,
                 start_timeout=self._config.start.timeout,
             ),
+            covers=self._scope.covers,
         )
         reconcile = self._scope.within(reconciler.reconcile)
         controller = Controller("notebook", reconcile, workers=2)

@@ -52,7 +52,8 @@ class GatewayReconciler:
     `kernels` and `notebooks` need the index BY_GATEWAY. Deployments have their gateway's name, so a
     change of one concerns the key of the other. What a gateway is made of is deleted with it by the
     cluster. `spec_namespace` says where the kernel specs of a namespace's gateways are.
-    `service_token_hash` is the service's own, where gateways can't ask a hub about it.
+    `covers` tells whether the service looks after a namespace. `service_token_hash` is the
+    service's own, where gateways can't ask a hub about it.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class GatewayReconciler:
         notebooks: Reflector,
         defaults: gateway.Defaults,
         spec_namespace: Callable[[str], str] = lambda namespace: namespace,
+        covers: Callable[[str], bool] = lambda _: True,
         service_token_hash: str | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -77,6 +79,7 @@ class GatewayReconciler:
         self._notebooks = notebooks
         self._defaults = defaults
         self._spec_namespace = spec_namespace
+        self._covers = covers
         self._service_token_hash = service_token_hash
         self._now = clock
         self._applied: dict[Key, _Applied] = {}
@@ -117,12 +120,18 @@ class GatewayReconciler:
         where = self._spec_namespace(key.namespace)
         specs = (spec for spec in self._kernel_specs.store if namespace_of(spec) == where)
         kernels = self._kernels.store.by_index(BY_GATEWAY, str(key))
+        # In other namespaces somebody else may have written the hash of a token of theirs.
+        notebooks = [
+            one
+            for one in self._notebooks.store.by_index(BY_GATEWAY, str(key))
+            if self._covers(namespace_of(one))
+        ]
         return Surroundings(
             deployment=self._deployments.store.get(key),
             refusal=refusal,
             kernel_specs=frozenset(name for spec in specs for name in parameters.names(spec)),
             kernels=sum(map(is_alive, kernels)),
-            notebooks=notebook.callers(item, self._notebooks.store.by_index(BY_GATEWAY, str(key))),
+            notebooks=notebook.callers(item, notebooks),
             service_token_hash=self._service_token_hash,
         )
 

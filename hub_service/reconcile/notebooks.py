@@ -60,7 +60,8 @@ class NotebookReconciler:
     """`reconcile` for a Controller that follows all four reflectors.
 
     `notebooks` needs the index BY_GATEWAY, `kernels` BY_NOTEBOOK; Deployments have their notebook's
-    name. What a notebook is made of is deleted with it by the cluster, its kernels here.
+    name. What a notebook is made of is deleted with it by the cluster, its kernels here. `covers`
+    tells whether the service looks after a namespace.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class NotebookReconciler:
         kernels: Reflector,
         deployments: Reflector,
         defaults: notebook.Defaults,
+        covers: Callable[[str], bool] = lambda _: True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
@@ -80,6 +82,7 @@ class NotebookReconciler:
         self._kernels = kernels
         self._deployments = deployments
         self._defaults = defaults
+        self._covers = covers
         self._now = clock
 
     def notebooks_of_gateway(
@@ -154,7 +157,7 @@ class NotebookReconciler:
         status = notebook.status(
             item,
             deployment=self._deployments.store.get(key_of(item)),
-            gateway_item=self._gateways.store.get(reference) if reference else None,
+            gateway_item=self._gateway(reference) if reference else None,
             gateway_token_hash=digest,
             refusal=refusal,
             now=self._now(),
@@ -169,6 +172,10 @@ class NotebookReconciler:
                 subresource="status",
             )
             self._notebooks.record(written)
+
+    def _gateway(self, reference: tuple[str, str]) -> Object | None:
+        namespace, _ = reference
+        return self._gateways.store.get(reference) if self._covers(namespace) else None
 
     async def _exists(self, key: Key) -> bool:
         try:

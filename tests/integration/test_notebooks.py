@@ -14,6 +14,7 @@ from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_GATEWAYS,
     JUPYTER_NOTEBOOKS,
+    NAMESPACES,
     SECRETS,
     SERVICES,
     Object,
@@ -200,3 +201,36 @@ async def test_kernels_end_with_their_notebook_even_if_the_service_was_away(
         await observed.gone(second)
         await observed.pod(name_of(second), lambda pod: pod is None)
         await observed.phase(of_ada, "Running")
+
+
+async def test_a_gateway_in_another_namespace_decides_whom_it_takes(
+    cluster: Cluster, namespace: str, running: Any
+) -> None:
+    labs, stranger = f"{namespace}-labs", f"{namespace}-stranger"
+    gateway = {"name": "shared", "namespace": namespace}
+    body = a_notebook(gateway=gateway)
+    for name in (labs, stranger):
+        await cluster.create(NAMESPACES, None, {"metadata": {"name": name}})
+    try:
+        await cluster.create(JUPYTER_NOTEBOOKS, stranger, body)
+        forged = {"status": {"gatewayTokenHash": notebook_tokens.token_hash("forged")}}
+        await cluster.merge_patch(JUPYTER_NOTEBOOKS, stranger, "nb", forged, subresource="status")
+        async with (
+            running(
+                extraNamespaces=[labs],
+                notebook={"image": "elastic/none:none", "imagePullPolicy": "Never"},
+            ),
+            reflecting(cluster, JUPYTER_NOTEBOOKS, labs) as notebooks,
+        ):
+            await cluster.create(JUPYTER_NOTEBOOKS, labs, body)
+            refused = says("GatewayAccepted", "False", "spec.notebookNamespaces")
+            await notebooks.wait_for((labs, "nb"), refused, DEADLINE)
+            allowed = {"spec": {"notebookNamespaces": ["*"]}}
+            await cluster.merge_patch(JUPYTER_GATEWAYS, namespace, "shared", allowed)
+            await notebooks.wait_for((labs, "nb"), says("GatewayAccepted", "True"), DEADLINE)
+            shared = await cluster.get(JUPYTER_GATEWAYS, namespace, "shared")
+            # Not even "*" lets in those whom the service doesn't look after.
+            assert [entry["namespace"] for entry in status_of(shared)["notebooks"]] == [labs]
+    finally:
+        for name in (labs, stranger):
+            await cluster.delete(NAMESPACES, None, name)
