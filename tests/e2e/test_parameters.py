@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,14 +13,34 @@ from typing import Any
 
 import pytest
 
-from demo.client import RequestFailedError
-from demo.install import Images
+from demo.client import Person, RequestFailedError
+from demo.install import Images, kubectl
 from demo.observe import watching
-from hub_service.kinds import JUPYTER_KERNEL_SPECS, PODS, Object, Resource, status_of
+from hub_service.kinds import (
+    JUPYTER_KERNEL_SPECS,
+    JUPYTER_KERNELS,
+    PODS,
+    Object,
+    Resource,
+    status_of,
+)
 from hub_service.kube import Cluster
 from tests.e2e.support import House
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
+# A notebook server sends its own environment; other clients, such as papermill, what they like.
+START = """
+import json, os, sys, urllib.error, urllib.request
+request = urllib.request.Request(
+    os.environ["JUPYTER_GATEWAY_URL"] + "/api/kernels",
+    json.dumps({"name": "choices", "env": json.loads(sys.argv[1])}).encode(),
+    {"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]},
+)
+try:
+    print(urllib.request.urlopen(request).read().decode())
+except urllib.error.HTTPError as error:
+    print(error.read().decode())
+"""
 WHEEL = "tiny_greeting-1.0-py3-none-any.whl"
 
 
@@ -75,7 +96,7 @@ def is_ready(pod: Object | None) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def a_spec(images: Images, links: str) -> dict[str, Any]:
+def a_spec(images: Images, links: str, packages: str = "tiny-greeting==1.0") -> dict[str, Any]:
     sizes = [
         {"name": name, "displayName": name.title(), "resources": {"limits": {"memory": memory}}}
         for name, memory in (("small", "512Mi"), ("large", "1Gi"))
@@ -98,11 +119,20 @@ def a_spec(images: Images, links: str) -> dict[str, Any]:
                 {
                     "name": "packages",
                     "variable": "KERNEL_PACKAGES",
+                    "default": packages,
                     "packages": {"allowed": ["tiny-*"], "findLinks": links},
                 },
             ],
         },
     }
+
+
+async def until_listed(person: Person, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while True:
+            specs: dict[str, Any] = (await person.kernelspecs())["kernelspecs"]
+            if wanted(specs):
+                return specs
 
 
 async def test_sizes_and_packages_within_what_the_spec_allows(
@@ -111,40 +141,44 @@ async def test_sizes_and_packages_within_what_the_spec_allows(
     person = await house.open("ada")
 
     async def refusal(**env: str) -> str:
-        with pytest.raises(RequestFailedError) as refused:
-            await person.start_kernel("choices", env=env)
-        print(refused.value.status, refused.value.message)
-        return refused.value.message
-
-    async def until_listed(wanted: Callable[[dict[str, Any]], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not wanted((await person.kernelspecs())["kernelspecs"]):
-                pass
+        """What the gateway answers to a client that sends an environment of its own."""
+        command = ("python3", "-c", START, json.dumps(env))
+        where = ("-n", namespace, "exec", "jupyter-ada", "-c", "notebook", "--")
+        answer = json.loads(await asyncio.to_thread(kubectl, *where, *command))
+        print(answer["message"])
+        return str(answer["message"])
 
     async with package_index(cluster, namespace, images) as links:
         await cluster.create(JUPYTER_KERNEL_SPECS, namespace, a_spec(images, links))
         try:
-            await until_listed(lambda listed: "choices--size-large" in listed)
-            listed = (await person.kernelspecs())["kernelspecs"]
+            listed = await until_listed(person, lambda specs: "choices--size-large" in specs)
             assert listed["choices--size-large"]["spec"]["display_name"] == "Choices (Large)"
             assert "choices--size-small" not in listed
 
-            kernel = await person.start_kernel(
-                "choices--size-large", env={"KERNEL_PACKAGES": "tiny-greeting==1.0"}
-            )
-            cell = await person.run(
-                kernel, "import tiny_greeting, numpy; print(tiny_greeting.text)"
-            )
-            assert cell.text == "hello from a package\n"
+            kernel = await person.start_kernel("choices--size-large")
+            code = "import tiny_greeting, numpy; print(tiny_greeting.text)"
+            assert (await person.run(kernel, code)).text == "hello from a package\n"
             pod = await cluster.get(PODS, namespace, f"kernel-{kernel}")
             assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "1Gi"
+            resource = await cluster.get(JUPYTER_KERNELS, namespace, f"kernel-{kernel}")
+            chosen = {"KERNEL_SIZE": "large", "KERNEL_PACKAGES": "tiny-greeting==1.0"}
+            assert resource["spec"]["parameters"] == chosen
             await person.shut_down(kernel)
 
-            assert "size (KERNEL_SIZE='huge'): allowed are small, large" in await refusal(
-                KERNEL_SIZE="huge"
+            said = await refusal(KERNEL_SIZE="huge")
+            assert said == (
+                "Choices: Parameter size (KERNEL_SIZE='huge'): allowed are small, large."
             )
             assert "allowed packages are tiny-*" in await refusal(KERNEL_PACKAGES="requests")
-            missing = await refusal(KERNEL_PACKAGES="tiny-missing")
-            assert "No matching distribution found for tiny-missing" in missing
+
+            body = a_spec(images, links, packages="tiny-missing")
+            body["spec"]["displayName"] = "Missing"
+            await cluster.merge_patch(JUPYTER_KERNEL_SPECS, namespace, "choices", body)
+            await until_listed(
+                person, lambda specs: specs["choices"]["spec"]["display_name"] == "Missing"
+            )
+            with pytest.raises(RequestFailedError) as refused:
+                await person.open_notebook("missing.ipynb", "choices")
+            assert "No matching distribution found for tiny-missing" in refused.value.message
         finally:
             await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, "choices")
