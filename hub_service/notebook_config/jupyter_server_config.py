@@ -22,14 +22,19 @@ log = logging.getLogger("ServerApp")
 
 # Bytes in one message. tornado's connections buffer 104857600 bytes, a message and a bit of the
 # next one; by default they take messages of a tenth of that.
+DEFAULT_MESSAGE_SIZE = 10 * 1024 * 1024
 MAX_MESSAGE_SIZE = 100_000_000
+# A message is in memory several times on its way through.
+SHARE_OF_MEMORY = 8
+# What the pod's container may use, by the two generations of control groups.
+MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 # Tells the gateway what this server takes. To one that doesn't say, it sends no more than stock
 # servers take.
 SIZE_HEADER = "Elastic-Max-Message-Size"
 
 
 def let_all_messages_pass(c: Any) -> None:
-    """Messages of up to MAX_MESSAGE_SIZE, and those with binary data, in both directions.
+    """Messages of up to `message_size` bytes, and those with binary data, in both directions.
 
     The latter (widgets have them) end a stock server's reading from the gateway.
     """
@@ -39,6 +44,8 @@ def let_all_messages_pass(c: Any) -> None:
 
     if not hasattr(connections, "tornado_websocket"):
         raise RuntimeError("its connections to a gateway are made in another way")
+
+    size = message_size()
 
     class Binary(bytes):
         """A binary message that stays one where the connection means to decode it."""
@@ -53,8 +60,8 @@ def let_all_messages_pass(c: Any) -> None:
             return getattr(tornado.websocket, name)
 
         def websocket_connect(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-            request.headers[SIZE_HEADER] = str(MAX_MESSAGE_SIZE)
-            kwargs.setdefault("max_message_size", MAX_MESSAGE_SIZE)
+            request.headers[SIZE_HEADER] = str(size)
+            kwargs.setdefault("max_message_size", size)
             connecting: Any = tornado.websocket.websocket_connect(request, *args, **kwargs)
             connecting.add_done_callback(keep_binary)
             return connecting
@@ -90,7 +97,19 @@ def let_all_messages_pass(c: Any) -> None:
     c.ServerApp.kernel_websocket_connection_class = Connection
     # From the browser. Not by tornado_settings: what an image's own configuration has there is not
     # added to, but replaced.
-    KernelWebsocketHandler.max_message_size = MAX_MESSAGE_SIZE
+    KernelWebsocketHandler.max_message_size = size
+
+
+def message_size(limits: tuple[str, ...] = MEMORY_LIMITS) -> int:
+    """What fits: a server with little memory had better leave an output out than be killed."""
+    for path in limits:
+        try:
+            with open(path) as file:
+                memory = int(file.read())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+        return max(DEFAULT_MESSAGE_SIZE, min(MAX_MESSAGE_SIZE, memory // SHARE_OF_MEMORY))
+    return MAX_MESSAGE_SIZE
 
 
 def let_kernels_outlive_the_server(c: Any) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from hub_service import notebook_config
 
 SECONDS = 60.0
+SOURCE = Path(notebook_config.__file__).with_name("jupyter_server_config.py")
 KERNEL = "11111111-2222-3333-4444-555555555555"
 SESSION = {"id": "1-2-3-4-5", "path": "work/digits.ipynb", "name": "digits", "type": "notebook"}
 LARGE = 50_000_000
@@ -137,8 +139,7 @@ async def a_server(gateway: Gateway, folder: Path) -> AsyncIterator[Server]:
     service.add_sockets([listening])
     (folder / "home").mkdir()
     (folder / "config").mkdir()
-    source = Path(notebook_config.__file__).with_name("jupyter_server_config.py")
-    shutil.copy(source, folder / "config")
+    shutil.copy(SOURCE, folder / "config")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -166,6 +167,18 @@ async def a_server(gateway: Gateway, folder: Path) -> AsyncIterator[Server]:
         await process.wait()
         service.stop()
         await service.close_all_connections()
+
+
+def test_a_small_server_takes_smaller_messages(tmp_path: Path) -> None:
+    loaded = runpy.run_path(str(SOURCE))
+    for text, size in (
+        ("max\n", 100_000_000),
+        (f"{1 << 40}\n", 100_000_000),
+        ("512000000\n", 64_000_000),
+        ("64000000\n", 10 * 1024 * 1024),
+    ):
+        (tmp_path / "limit").write_text(text)
+        assert loaded["message_size"]((str(tmp_path / "none"), str(tmp_path / "limit"))) == size
 
 
 async def test_the_kernels_of_an_earlier_server(gateway: Gateway, tmp_path: Path) -> None:
