@@ -94,6 +94,16 @@ async def test_peoples_own_documents_are_accepted_as_written(
         (JUPYTER_KERNEL_SPECS, {"tolerations": [{"effect": "No"}]}, "spec.tolerations[0].effect"),
         (JUPYTER_KERNEL_SPECS, {"nodeSelector": {"gpu": True}}, "spec.nodeSelector.gpu"),
         (
+            JUPYTER_KERNEL_SPECS,
+            {"parameters": [{"name": "size", "variable": "PATH", "text": {}}]},
+            "spec.parameters[0].variable",
+        ),
+        (
+            JUPYTER_KERNEL_SPECS,
+            {"parameters": [{"name": "size", "variable": "KERNEL_SIZE"}]},
+            "must have exactly one of sizes, images, packages and text",
+        ),
+        (
             JUPYTER_KERNEL_TEMPLATES,
             {"template": {"spec": {"restartPolicy": "Maybe"}}},
             "spec.template.spec.restartPolicy",
