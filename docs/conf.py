@@ -19,8 +19,6 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 4
 
 nitpicky = True
-# A page may be added before the index names it.
-suppress_warnings = ["toc.not_included"]
 
 html_theme = "furo"
 html_title = project
