@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -76,15 +77,23 @@ async def test_the_script_signals_the_group_of_process_1_and_nobody_else():
     program = (
         "import os, signal, subprocess, sys\n"
         "os.setsid()\n"
+        "heard, said = os.pipe()\n"
+        "os.set_blocking(said, False)\n"
+        "signal.set_wakeup_fd(said)\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
         "child = subprocess.Popen(['sleep', '60'])\n"
         "other = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
         "subprocess.Popen(['sh', '-c', sys.argv[1]], start_new_session=True)\n"
-        "try:\n    signal.pause()\n"
-        "except KeyboardInterrupt:\n    print(child.wait(), other.poll())\n"
+        "os.read(heard, 1)\n"
+        "print(child.wait(), other.poll())\n"
     )
     unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     process = await asyncio.create_subprocess_exec(
         *unshare, sys.executable, "-c", program, interrupt.COMMAND[2], stdout=subprocess.PIPE
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), 20)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()  # and with it all that is in the namespace
     assert output.decode() == f"{-signal.SIGINT} None\n"
