@@ -10,15 +10,18 @@ import sys
 
 from yarl import URL
 
-from benchmarks import culls, starts
+from benchmarks import culls, servers, starts
 from demo.client import Person
 from demo.install import Images, Installation, install
 from hub_service.kinds import SERVICES
 from hub_service.kube.client import Cluster
 
 
-async def bench(installation: Installation, images: Images, pairs: int, rounds: int) -> None:
-    """Run both comparisons with one user, and print the figures."""
+async def bench(
+    installation: Installation, images: Images, *, pairs: int, rounds: int, logins: int
+) -> None:
+    """Run all comparisons, and print the figures."""
+    figures = await servers.compare(installation, logins)
     namespace = installation.namespace
     async with (
         Cluster.from_environment() as cluster,
@@ -30,7 +33,7 @@ async def bench(installation: Installation, images: Images, pairs: int, rounds: 
             service = await cluster.get(SERVICES, namespace, "elastic-gateway")
             url = URL(f"http://{service['spec']['clusterIP']}:8888")
             gateway = starts.Gateway(url, await person.api_token())
-            figures = await starts.compare(cluster, namespace, gateway, images, pairs)
+            figures |= await starts.compare(cluster, namespace, gateway, images, pairs)
             figures |= await culls.measure(cluster, namespace, person, images, rounds)
         finally:
             await person.stop_server()
@@ -42,9 +45,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--pairs", type=int, default=20, help="starts of each kind")
     parser.add_argument("--rounds", type=int, default=10, help="culls")
+    parser.add_argument("--logins", type=int, default=5, help="servers started of each kind")
     options = parser.parse_args()
     images = Images(os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", Images.tag))
-    asyncio.run(bench(install(images), images, options.pairs, options.rounds))
+    installation = install(images, extra_config=servers.HUB_CONFIG)
+    asyncio.run(
+        bench(
+            installation,
+            images,
+            pairs=options.pairs,
+            rounds=options.rounds,
+            logins=options.logins,
+        )
+    )
     return 0
 
 
