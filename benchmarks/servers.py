@@ -52,13 +52,9 @@ async def compare(installation: Installation, rounds: int) -> dict[str, float]:
                     await person.stop_server()
                 if turn:
                     seconds[kind].append(taken)
-            print(
-                f"  servers {turn or '(not counted)'}: "
-                + ", ".join(
-                    f"{kind} {taken[-1]:.2f} s" for kind, taken in seconds.items() if taken
-                ),
-                flush=True,
-            )
+            if turn:
+                last = ", ".join(f"{kind} {taken[-1]:.2f} s" for kind, taken in seconds.items())
+                print(f"  servers {turn}: {last}", flush=True)
             await admin.delete_others()
     figures = {f"login_to_notebook_s_{kind}": _median(taken) for kind, taken in seconds.items()}
     return figures | {"login_rounds": rounds}
