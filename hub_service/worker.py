@@ -45,6 +45,7 @@ from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
+from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernels import KernelReconciler, Rules
 from hub_service.reconcile.namespaces import (
@@ -55,8 +56,8 @@ from hub_service.reconcile.namespaces import (
 )
 from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.reconcile.seals import Seals
-from hub_service.reconcile.servers import Servers, Tell
-from hub_service.reconcile.user_gateways import ServersOf, UserGatewayReconciler
+from hub_service.reconcile.servers import Servers, ServersOf, Tell
+from hub_service.reconcile.user_gateways import UserGatewayReconciler
 from hub_service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Worker:
             namespace,
             indexers={
                 kernel_reconciling.BY_OWNER: kernel_reconciling.owner_of,
-                kernel_reconciling.BY_GATEWAY: kernel_reconciling.gateway_of,
+                BY_GATEWAY: gateway_of,
                 notebook_reconciling.BY_NOTEBOOK: notebook_reconciling.notebook_of,
                 **kernelspec_reconciling.KERNEL_INDEXERS,
             },
@@ -124,7 +125,7 @@ class Worker:
             cluster,
             JUPYTER_NOTEBOOKS,
             namespace,
-            indexers={notebook_reconciling.BY_GATEWAY: notebook_reconciling.gateway_of},
+            indexers={BY_GATEWAY: gateway_of},
         )
         self._notebook_deployments = Reflector(
             cluster, DEPLOYMENTS, namespace, label_selector=_selector(COMPONENT_NOTEBOOK)

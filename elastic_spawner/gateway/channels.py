@@ -24,7 +24,7 @@ from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 
 _V1 = "v1.kernel.websocket.jupyter.org"
-_HEADER, _PARENT, _CONTENT, _BUFFERS = 0, 1, 3, 4  # parts of a message after its signature
+_HEADER, _PARENT, _BUFFERS = 0, 1, 4  # parts of a message after its signature
 _TO_KERNEL = ("shell", "control", "stdin")
 # To read and write such a message's content takes so long that others would notice.
 _LARGE = 1_000_000

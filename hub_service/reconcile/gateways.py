@@ -25,13 +25,11 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.calls import REFUSALS, patch_status
+from hub_service.reconcile.indexes import BY_GATEWAY
 
 log = logging.getLogger(__name__)
 
-BY_GATEWAY = "gateway"
-
-# Answers that say that the spec, or the service's own rights, must be changed by somebody.
-_REFUSALS = frozenset({400, 403, 422})
 _LOOK_AGAIN = 60.0
 # Only Deployments are watched. What somebody does to the other parts is put right after this.
 _APPLY_AGAIN = timedelta(minutes=10)
@@ -106,14 +104,7 @@ class GatewayReconciler:
         status = gateway.status(item, self._around(key, item, refusal), self._now())
         patch = conditions.patch(status_of(item), status)
         if patch:
-            written = await self._cluster.merge_patch(
-                JUPYTER_GATEWAYS,
-                key.namespace,
-                key.name,
-                {"status": patch},
-                subresource="status",
-            )
-            self._gateways.record(written)
+            await patch_status(self._cluster, JUPYTER_GATEWAYS, self._gateways, key, patch)
         return _LOOK_AGAIN if refusal else _APPLY_AGAIN.total_seconds()
 
     def _around(self, key: Key, item: Object, refusal: str | None) -> Surroundings:
@@ -156,7 +147,7 @@ class GatewayReconciler:
                 else:
                     applied = await self._apply_one(resource, body)
             except ApiError as error:
-                if error.status not in _REFUSALS:
+                if error.status not in REFUSALS:
                     raise
                 refusal = gateway.refusal(resource, body, error.status, error.message)
                 log.warning("gateway %s: refused: %s", key, refusal)

@@ -14,6 +14,7 @@ from hub_service import interrupt
 from hub_service.interrupt import COMMAND, Deliver
 from hub_service.kinds import JUPYTER_KERNELS, Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.reconcile.calls import patch_status
 
 log = logging.getLogger(__name__)
 
@@ -75,16 +76,9 @@ class InterruptReconciler:
     async def _write(self, key: Key, status: Object) -> bool:
         """Write part of the status; False where the kernel is gone."""
         try:
-            written = await self._cluster.merge_patch(
-                JUPYTER_KERNELS,
-                key.namespace,
-                key.name,
-                {"status": status},
-                subresource="status",
-            )
+            await patch_status(self._cluster, JUPYTER_KERNELS, self._kernels, key, status)
         except ApiError as error:
             if error.status == 404:
                 return False
             raise
-        self._kernels.record(written)
         return True

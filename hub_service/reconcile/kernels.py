@@ -25,6 +25,7 @@ from hub_service.kinds import (
     condition,
     controller,
     controller_uid,
+    gateway_reference,
     is_deleting,
     name_of,
     namespace_of,
@@ -32,17 +33,16 @@ from hub_service.kinds import (
     status_of,
     uid_of,
 )
-from hub_service.kube import ApiError, Cluster, Key, Reflector, ResourceType, key_of
+from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.calls import REFUSALS, delete, find, patch_status
+from hub_service.reconcile.indexes import BY_GATEWAY
 from hub_service.reconcile.seals import Seals
 
 log = logging.getLogger(__name__)
 
 BY_OWNER = "owner"
-BY_GATEWAY = "gateway"
 BY_KERNEL = "kernel"
 
-# Answers to the making of a pod that another try would not change.
-_REJECTIONS = frozenset({400, 403, 422})
 # Seconds until a gateway that could not say is asked again.
 _ASK_AGAIN = 10.0
 
@@ -63,14 +63,6 @@ def owner_of(item: Object) -> str | None:
     """Index of JupyterKernels by owner."""
     owner = spec_of(item).get("owner")
     return None if owner is None else str(owner)
-
-
-def gateway_of(item: Object) -> str | None:
-    """Index of JupyterKernels by gateway, as the text of its key."""
-    reference = spec_of(item).get("gateway")
-    if not reference:
-        return None
-    return str(Key(reference.get("namespace") or namespace_of(item), reference["name"]))
 
 
 def kernel_of(pod: Object) -> str | None:
@@ -199,7 +191,7 @@ class KernelReconciler:
                 else:
                     pod = await self._make_pod(item, namespace, name)
             except ApiError as error:
-                if error.status not in _REJECTIONS:
+                if error.status not in REFUSALS:
                     raise
                 log.warning(
                     "kernel %s/%s: its pod was refused: %s", namespace, name_of(item), error
@@ -226,13 +218,9 @@ class KernelReconciler:
 
     async def _find_pod(self, item: Object, namespace: str, name: str) -> Object | None:
         """The kernel's pod, asked of the API server: the watch may be behind."""
-        try:
-            pod = await self._cluster.get(PODS, namespace, name)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return None
-        return pod if controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item) else None
+        pod = await find(self._cluster, PODS, Key(namespace, name))
+        same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
+        return pod if same else None
 
     def _cull(self, key: Key, item: Object, answer: Active | Unknown | None) -> float | None:
         """Ask the gateway when the kernel's time is over; seconds until the next look."""
@@ -249,11 +237,12 @@ class KernelReconciler:
         verdict = culling.decide(item, rule, now)
         if isinstance(verdict, culling.Keep):
             return (verdict.until - now).total_seconds() if verdict.until else None
-        reference = spec_of(item).get("gateway")
-        if not reference or not spec_of(item).get("kernelID"):
+        reference = gateway_reference(item)
+        if reference is None or not spec_of(item).get("kernelID"):
             log.warning("kernel %s: not culled: it names no gateway that could say", key)
             return None
-        url = self._gateway_url(reference["name"], reference.get("namespace") or key.namespace)
+        namespace, name = reference
+        url = self._gateway_url(name, namespace)
         self._seals.ask(key, url, spec_of(item)["kernelID"], verdict.idle_before)
         return None
 
@@ -270,11 +259,11 @@ class KernelReconciler:
         return [other for other in every if self._covers(namespace_of(other))]
 
     def _policy(self, item: Object) -> culling.Policy:
-        reference = spec_of(item).get("gateway") or {}
-        key = (reference.get("namespace") or namespace_of(item), reference.get("name", ""))
         if self._is_overdue(item):
             return culling.LOST_SERVER
-        return culling.policy(item, self._gateways.store.get(key), self._rules.idle_timeout)
+        reference = gateway_reference(item)
+        found = self._gateways.store.get(reference) if reference else None
+        return culling.policy(item, found, self._rules.idle_timeout)
 
     async def _write(self, item: Object, status: Object) -> Object:
         """Write what differs; the kernel as it is then."""
@@ -283,31 +272,25 @@ class KernelReconciler:
             return item
         patch["lastReconcileTime"] = timestamps.seconds(self._now())
         try:
-            written = await self._cluster.merge_patch(
-                JUPYTER_KERNELS,
-                namespace_of(item),
-                name_of(item),
-                {"status": patch},
-                subresource="status",
+            return await patch_status(
+                self._cluster, JUPYTER_KERNELS, self._kernels, key_of(item), patch
             )
         except ApiError as error:
             if error.status == 404:
                 raise _GoneError from error
             raise
-        self._kernels.record(written)
-        return written
 
     async def _end(self, item: Object) -> None:
         """Delete a kernel and its pods."""
         for pod in self._pods_of(key_of(item)):
-            await self._delete(PODS, pod)
-        await self._delete(JUPYTER_KERNELS, item)
+            await delete(self._cluster, PODS, pod)
+        await delete(self._cluster, JUPYTER_KERNELS, item)
 
     async def _release(self, item: Object) -> None:
         """Delete pods of a kernel that is over which go on, as with a container beside it."""
         for pod in self._pods_of(key_of(item)):
             if status_of(pod).get("phase") not in ("Succeeded", "Failed"):
-                await self._delete(PODS, pod)
+                await delete(self._cluster, PODS, pod)
 
     async def _remove_other_pods(self, item: Object) -> None:
         """Delete pods of earlier incarnations, and of an earlier kernel of this name."""
@@ -315,35 +298,19 @@ class KernelReconciler:
         for pod in self._pods_of(key_of(item)):
             same = controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
             if not same or name_of(pod) != wanted:
-                await self._delete(PODS, pod)
+                await delete(self._cluster, PODS, pod)
 
     async def _remove_pods_of_gone(self, key: Key) -> None:
         """Delete a deleted kernel's pods now, rather than when the cluster's collector comes by."""
         pods = self._pods_of(key)
         if not pods:
             return
-        try:
-            # The two reflectors aren't of the same moment: ask before believing that it is gone.
-            found = await self._cluster.get(JUPYTER_KERNELS, key.namespace, key.name)
-            alive = None if is_deleting(found) else uid_of(found)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            alive = None
+        # The two reflectors aren't of the same moment: ask before believing that it is gone.
+        found = await find(self._cluster, JUPYTER_KERNELS, key)
+        alive = None if found is None or is_deleting(found) else uid_of(found)
         for pod in pods:
             if controller_uid(pod, JUPYTER_KERNELS.kind) != alive:
-                await self._delete(PODS, pod)
+                await delete(self._cluster, PODS, pod)
 
     def _pods_of(self, key: Key) -> list[Object]:
         return self._pods.store.by_index(BY_KERNEL, str(key))
-
-    async def _delete(self, resource: ResourceType, item: Object) -> None:
-        if is_deleting(item):
-            return
-        try:
-            await self._cluster.delete(
-                resource, namespace_of(item), name_of(item), uid=uid_of(item)
-            )
-        except ApiError as error:
-            if error.status not in (404, 409):  # gone, or another of that name by now
-                raise

@@ -34,14 +34,13 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, key_of
+from hub_service.reconcile.calls import REFUSALS, patch_status
 
 log = logging.getLogger(__name__)
 
 BY_SPEC = "spec"
 BY_TEMPLATE = "template"
 
-# The API server's answers that say that it would not take such a pod.
-_REFUSALS = frozenset({400, 403, 422})
 # What a pod names (runtime classes, limits of the namespace) can come and go without notice here.
 _TRY_AGAIN = timedelta(minutes=5)
 # Templates of other namespaces are not watched.
@@ -186,9 +185,9 @@ class SpecReconciler:
             await self._cluster.create(PODS, key.namespace, body, dry_run=True)
         except ApiError as error:
             # That the namespace is full now says nothing about the spec.
-            if error.status in _REFUSALS and "exceeded quota" not in error.message:
+            if error.status in REFUSALS and "exceeded quota" not in error.message:
                 problem = Problem(Reason.POD_REJECTED, error.message)
-            elif error.status not in _REFUSALS:
+            elif error.status not in REFUSALS:
                 raise
         self._trials[key] = _Trial(of, now, problem)
         return problem
@@ -297,13 +296,8 @@ async def _write(
     patch = conditions.patch(status_of(item), status)
     if not patch:
         return
-    key = key_of(item)
     try:
-        written = await cluster.merge_patch(
-            resource, key.namespace, key.name, {"status": patch}, subresource="status"
-        )
+        await patch_status(cluster, resource, reflector, key_of(item), patch)
     except ApiError as error:
         if error.status != 404:
             raise
-    else:
-        reflector.record(written)

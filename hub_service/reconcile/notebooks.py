@@ -25,14 +25,12 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.calls import REFUSALS, delete, find, patch_status
+from hub_service.reconcile.indexes import BY_GATEWAY
 
 log = logging.getLogger(__name__)
 
 BY_NOTEBOOK = "notebook"
-BY_GATEWAY = "gateway"
-
-# Answers that say that the spec, or the service's own rights, must be changed by somebody.
-_REFUSALS = frozenset({400, 403, 422})
 _LOOK_AGAIN = 60.0
 
 
@@ -40,12 +38,6 @@ def notebook_of(kernel: Object) -> str | None:
     """Index of JupyterKernels by JupyterNotebook, as the text of its key."""
     reference = spec_of(kernel).get("notebook")
     return str(Key(reference["namespace"], reference["name"])) if reference else None
-
-
-def gateway_of(item: Object) -> str | None:
-    """Index of JupyterNotebooks by JupyterGateway, as the text of its key."""
-    reference = gateway_reference(item)
-    return str(Key(*reference)) if reference else None
 
 
 def notebook_of_kernel(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
@@ -108,7 +100,7 @@ class NotebookReconciler:
         except notebook.NotebookError as error:
             refusal = str(error)
         except ApiError as error:
-            if error.status not in _REFUSALS:
+            if error.status not in REFUSALS:
                 raise
             log.warning("notebook %s: refused: %s", key, error)
             refusal = error.message
@@ -118,7 +110,7 @@ class NotebookReconciler:
     async def _secret(self, item: Object) -> Object:
         """The notebook's Secret, made or brought up to date."""
         namespace, name = namespace_of(item), notebook_tokens.secret_name(item)
-        present = await self._find_secret(namespace, name)
+        present = await find(self._cluster, SECRETS, Key(namespace, name))
         if present is not None and controller_uid(present, JUPYTER_NOTEBOOKS.kind) != uid_of(item):
             raise notebook.NotebookError(
                 f"There is a Secret {name} already, which isn't this notebook's. Delete it, or "
@@ -135,14 +127,6 @@ class NotebookReconciler:
             return present
         patch: Object = {"data": {**dict.fromkeys(there.keys() - data.keys()), **data}}
         return await self._cluster.merge_patch(SECRETS, namespace, name, patch)
-
-    async def _find_secret(self, namespace: str, name: str) -> Object | None:
-        try:
-            return await self._cluster.get(SECRETS, namespace, name)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return None
 
     async def _apply(self, item: Object, secret_version: str) -> None:
         for resource, body in notebook.desired(item, self._defaults, secret_version):
@@ -164,44 +148,27 @@ class NotebookReconciler:
         )
         patch = conditions.patch(status_of(item), status)
         if patch:
-            written = await self._cluster.merge_patch(
-                JUPYTER_NOTEBOOKS,
-                namespace_of(item),
-                name_of(item),
-                {"status": patch},
-                subresource="status",
+            await patch_status(
+                self._cluster, JUPYTER_NOTEBOOKS, self._notebooks, key_of(item), patch
             )
-            self._notebooks.record(written)
 
     def _gateway(self, reference: tuple[str, str]) -> Object | None:
         namespace, _ = reference
         return self._gateways.store.get(reference) if self._covers(namespace) else None
 
-    async def _exists(self, key: Key) -> bool:
-        try:
-            item = await self._cluster.get(JUPYTER_NOTEBOOKS, key.namespace, key.name)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return False
-        return not is_deleting(item)
-
     async def _end_kernels(self, key: Key) -> None:
         """Delete the kernels that a notebook leaves behind."""
         kernels = self._kernels.store.by_index(BY_NOTEBOOK, str(key))
         left = [kernel for kernel in kernels if not is_deleting(kernel)]
+        if not left:
+            return
         # It may only be that the service no longer looks after the notebook's namespace.
-        if not left or await self._exists(key):
+        found = await find(self._cluster, JUPYTER_NOTEBOOKS, key)
+        if found is not None and not is_deleting(found):
             return
         for kernel in left:
             log.info("kernel %s: its notebook %s is gone", key_of(kernel), key)
-            try:
-                await self._cluster.delete(
-                    JUPYTER_KERNELS, namespace_of(kernel), name_of(kernel), uid=uid_of(kernel)
-                )
-            except ApiError as error:
-                if error.status not in (404, 409):
-                    raise
+            await delete(self._cluster, JUPYTER_KERNELS, kernel)
 
 
 def _decisive(gateway: Object) -> tuple[object, object]:

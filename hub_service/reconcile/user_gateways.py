@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from hub_service import user_gateways
-from hub_service.kinds import JUPYTER_GATEWAYS, Object, namespace_of, spec_of, uid_of
+from hub_service.kinds import JUPYTER_GATEWAYS, Object, gateway_reference, uid_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.reconcile.kernels import BY_GATEWAY
+from hub_service.reconcile.indexes import BY_GATEWAY
+from hub_service.reconcile.servers import ServersOf
 
 log = logging.getLogger(__name__)
-
-ServersOf = Callable[[str], Awaitable[frozenset[str] | None]]
 
 
 def that_came_or_went(key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
@@ -24,10 +23,8 @@ def that_came_or_went(key: Key, old: Object | None, new: Object | None) -> Itera
 
 def gateway_of_ended_kernel(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
     """The gateway that a kernel kept from being removed."""
-    reference = spec_of(old).get("gateway") if old and new is None else None
-    if not old or not reference:
-        return ()
-    return (Key(reference.get("namespace") or namespace_of(old), reference["name"]),)
+    reference = gateway_reference(old) if old and new is None else None
+    return (Key(*reference),) if reference else ()
 
 
 class UserGatewayReconciler:

@@ -17,8 +17,7 @@ from demo.install import Images, kubectl
 from hub_service import gateway, settings
 from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
 from hub_service.kube import Cluster
-from hub_service.reconcile.servers import Tell
-from hub_service.reconcile.user_gateways import ServersOf
+from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.servers import Server
 from hub_service.worker import Worker
 from tests.integration.support import Observed

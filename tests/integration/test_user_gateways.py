@@ -13,7 +13,7 @@ from hub_service.kinds import (
     SPAWNER,
 )
 from hub_service.kube import Cluster, Key, Reflector
-from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
 from hub_service.reconcile.user_gateways import UserGatewayReconciler
 from tests.integration.support import DEADLINE, reflecting
 
@@ -48,7 +48,7 @@ async def test_it_goes_unless_a_server_starts_in_the_very_moment(
             cluster,
             JUPYTER_KERNELS,
             namespace,
-            indexers={kernel_reconciling.BY_GATEWAY: kernel_reconciling.gateway_of},
+            indexers={BY_GATEWAY: gateway_of},
         )
         reconciler = UserGatewayReconciler(
             cluster, gateways=gateways, kernels=kernels, servers_of=servers_of, clock=lambda: now

@@ -1,0 +1,42 @@
+"""Calls to the API server that several reconcilers make."""
+
+from __future__ import annotations
+
+from hub_service.kinds import Object, is_deleting, name_of, namespace_of, uid_of
+from hub_service.kube import ApiError, Cluster, Key, Reflector, ResourceType
+
+# Answers that another try would not change: the object, or the service's own rights, must be
+# changed by somebody first.
+REFUSALS = frozenset({400, 403, 422})
+
+
+async def find(cluster: Cluster, resource: ResourceType, key: Key) -> Object | None:
+    """An object, asked of the API server, as a watch may be behind; None where there is none."""
+    try:
+        return await cluster.get(resource, key.namespace, key.name)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+async def patch_status(
+    cluster: Cluster, resource: ResourceType, reflector: Reflector, key: Key, patch: Object
+) -> Object:
+    """Write part of a status, and let the reflector know the object as it is then. ApiError."""
+    written = await cluster.merge_patch(
+        resource, key.namespace, key.name, {"status": patch}, subresource="status"
+    )
+    reflector.record(written)
+    return written
+
+
+async def delete(cluster: Cluster, resource: ResourceType, item: Object) -> None:
+    """Delete that very object, unless it is being deleted, or has gone."""
+    if is_deleting(item):
+        return
+    try:
+        await cluster.delete(resource, namespace_of(item), name_of(item), uid=uid_of(item))
+    except ApiError as error:
+        if error.status not in (404, 409):  # gone, or another of that name by now
+            raise
