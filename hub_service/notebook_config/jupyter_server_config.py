@@ -9,6 +9,7 @@ any case, and is then a stock one in that respect.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -28,6 +29,9 @@ MAX_MESSAGE_SIZE = 100_000_000
 SHARE_OF_MEMORY = 8
 # What the pod's container may use, by the two generations of control groups.
 MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# Seconds for which a request waits for a gateway that nothing answers for.
+AWAY_SECONDS = 15.0
+AWAY = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 # Tells the gateway what this server takes. To one that doesn't say, it sends no more than stock
 # servers take.
 SIZE_HEADER = "Elastic-Max-Message-Size"
@@ -110,6 +114,32 @@ def message_size(limits: tuple[str, ...] = MEMORY_LIMITS) -> int:
             continue
         return max(DEFAULT_MESSAGE_SIZE, min(MAX_MESSAGE_SIZE, memory // SHARE_OF_MEMORY))
     return MAX_MESSAGE_SIZE
+
+
+def wait_for_a_gateway_that_is_away(_c: Any) -> None:
+    """A request that reached no gateway is sent again for a while; a stock server gives up at once.
+
+    Nobody took it, so nothing happens twice. It is so when a gateway is replaced, and for a second
+    after one has become ready, until every node knows the way to it.
+    """
+    from jupyter_server.gateway import gateway_client
+
+    class Client(gateway_client.RetryableHTTPClient):
+        async def fetch(self, endpoint: str, **kwargs: Any) -> Any:
+            give_up = time.monotonic() + AWAY_SECONDS
+            told = False
+            while True:
+                try:
+                    return await super().fetch(endpoint, **kwargs)
+                except OSError as error:
+                    if error.errno not in AWAY or time.monotonic() >= give_up:
+                        raise
+                if not told:
+                    told = True
+                    log.warning("the gateway can't be reached; waiting up to %d s", AWAY_SECONDS)
+                await asyncio.sleep(0.2)
+
+    gateway_client.RetryableHTTPClient = Client
 
 
 def let_kernels_outlive_the_server(c: Any) -> None:
@@ -273,7 +303,11 @@ def background(work: Coroutine[Any, Any, None]) -> None:
 
 def configure(c: Any) -> None:
     """Apply every part that this version of jupyter_server has room for."""
-    parts: list[Callable[[Any], None]] = [let_all_messages_pass, let_kernels_outlive_the_server]
+    parts: list[Callable[[Any], None]] = [
+        wait_for_a_gateway_that_is_away,
+        let_all_messages_pass,
+        let_kernels_outlive_the_server,
+    ]
     for part in parts:
         try:
             part(c)

@@ -111,6 +111,20 @@ class Server:
     def __init__(self, port: int, process: asyncio.subprocess.Process) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.process = process
+        self._log: list[str] = []
+        self._written = asyncio.Condition()
+
+    async def read_log(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            async with self._written:
+                self._log.append(line.decode())
+                self._written.notify_all()
+
+    async def logged(self, text: str) -> None:
+        """Wait until the server has said so."""
+        async with asyncio.timeout(SECONDS), self._written:
+            await self._written.wait_for(lambda: any(text in line for line in self._log))
 
     async def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         response = await AsyncHTTPClient().fetch(
@@ -133,10 +147,13 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def a_server(gateway: Gateway, folder: Path) -> AsyncIterator[Server]:
+async def a_server(gateway: Gateway, folder: Path, address: str = "") -> AsyncIterator[Server]:
+    """A server whose gateway is there, or is to be at an address later."""
     service = httpserver.HTTPServer(gateway.application(), max_buffer_size=4 * LARGE)
-    (listening,) = netutil.bind_sockets(0, "127.0.0.1")
-    service.add_sockets([listening])
+    if not address:
+        (listening,) = netutil.bind_sockets(0, "127.0.0.1")
+        service.add_sockets([listening])
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     (folder / "home").mkdir()
     (folder / "config").mkdir()
     shutil.copy(SOURCE, folder / "config")
@@ -152,12 +169,15 @@ async def a_server(gateway: Gateway, folder: Path) -> AsyncIterator[Server]:
             "PATH": os.environ["PATH"],
             "HOME": str(folder / "home"),
             "JUPYTER_CONFIG_PATH": str(folder / "config"),
-            "JUPYTER_GATEWAY_URL": f"http://127.0.0.1:{listening.getsockname()[1]}",
+            "JUPYTER_GATEWAY_URL": address,
             "JUPYTER_GATEWAY_AUTH_TOKEN": "t",
             "JUPYTERHUB_SERVER_NAME": "",
         },
+        stderr=asyncio.subprocess.PIPE,
+        limit=2 * LARGE,
     )
     server = Server(port, process)
+    reading = asyncio.create_task(server.read_log())
     try:
         await server.ready()
         yield server
@@ -165,6 +185,7 @@ async def a_server(gateway: Gateway, folder: Path) -> AsyncIterator[Server]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+        await reading
         service.stop()
         await service.close_all_connections()
 
@@ -209,6 +230,29 @@ async def test_the_kernels_of_an_earlier_server(gateway: Gateway, tmp_path: Path
         server.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(server.process.wait(), SECONDS) == 0
     assert gateway.deleted == []
+
+
+async def test_a_start_waits_for_a_gateway_that_comes_back(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    with socket.socket() as bound:  # and not listening: whoever connects is refused
+        bound.bind(("127.0.0.1", 0))
+        bound.setblocking(False)
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        async with a_server(gateway, tmp_path, address) as server:
+            starting = asyncio.create_task(
+                server.request("POST", "/api/kernels", {"name": "python"})
+            )
+            await server.logged("the gateway can't be reached")
+            bound.listen()
+            service = httpserver.HTTPServer(gateway.application())
+            service.add_sockets([bound])
+            try:
+                status, answer = await asyncio.wait_for(starting, SECONDS)
+            finally:
+                service.stop()
+                await service.close_all_connections()
+    assert (status, answer["message"]) == (403, "Kernel quota reached.")
 
 
 async def test_shutting_a_kernel_down_does_so(gateway: Gateway, tmp_path: Path) -> None:
