@@ -67,7 +67,7 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
     )
     c.ElasticSpawner.gateway_spec = settings.gateway_spec()
     c.ElasticSpawner.gateway_named_servers = settings.gateway.named_servers
-    c.ElasticSpawner.kernel_start_timeout = settings.start.timeout
+    c.ElasticSpawner.kernel_start_timeout = settings.start.longest_request
     c.ElasticSpawner.gpu_resources = list(settings.spawner.gpu_resources)
     c.ElasticSpawner.notebook_config = settings.spawner.notebook_config
 

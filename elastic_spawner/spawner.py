@@ -108,12 +108,14 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
     )
 
     kernel_start_timeout = Integer(
-        300,
+        120,
         config=True,
         help="""
-        Seconds that the start of a kernel may take.
+        Seconds that the gateway may hold a request for a kernel.
 
-        The time-outs of the notebook's requests to the gateway follow from it.
+        A start is answered sooner, with a kernel that is still starting where it takes its time;
+        a restart is held until the kernel answers. The time-outs of the notebook's requests to the
+        gateway follow from it.
         """,
     )
 

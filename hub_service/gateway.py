@@ -45,10 +45,19 @@ _REPLICA_FIELDS = (
 
 
 @dataclass(frozen=True)
+class StartTimes:
+    """Seconds of a kernel's start that a gateway keeps, where its JupyterGateway doesn't say."""
+
+    answer_timeout: int
+    answer_after: int
+    grace: int
+
+
+@dataclass(frozen=True)
 class Defaults:
     """What a JupyterGateway that doesn't say otherwise gets, and where the hub is.
 
-    `start_timeout` in seconds; `hub_api_url` is None where there is no hub; `service_name` is the
+    `hub_api_url` is None where there is no hub; `service_name` is the
     hub service that may seal kernels. `spec_namespace` holds the kernel specs, None: the gateway's
     own namespace does. `for_user_namespaces` is (namespace, name) of the gateway that makes kernels
     in its callers' own namespaces.
@@ -56,7 +65,7 @@ class Defaults:
 
     image: str
     image_pull_policy: str
-    start_timeout: int
+    start: StartTimes
     cluster_role: str
     hub_api_url: str | None
     service_name: str
@@ -201,7 +210,9 @@ def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
     values = {
         "ELASTIC_GATEWAY_NAME": name_of(gateway),
         "ELASTIC_SERVICE_NAME": defaults.service_name,
-        "ELASTIC_START_TIMEOUT": str(defaults.start_timeout),
+        "ELASTIC_START_TIMEOUT": str(defaults.start.answer_timeout),
+        "ELASTIC_START_ANSWER_AFTER": str(defaults.start.answer_after),
+        "ELASTIC_START_GRACE": str(defaults.start.grace),
     }
     if defaults.spec_namespace is not None:
         values["ELASTIC_SPEC_NAMESPACE"] = defaults.spec_namespace

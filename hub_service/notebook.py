@@ -59,7 +59,8 @@ class NotebookError(ValueError):
 class Defaults:
     """What a JupyterNotebook that doesn't say otherwise gets.
 
-    `image` is None where the settings name none. `start_timeout` in seconds, of a kernel.
+    `image` is None where the settings name none. `start_timeout` in seconds, as
+    notebook_environment takes it.
     """
 
     image: str | None

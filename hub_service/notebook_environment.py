@@ -18,7 +18,9 @@ def notebook_environment(
     user: the hub's user name, as it is.
     token: the server's own hub API token; the gateway asks the hub whose it is. KERNEL_USERNAME
     is a courtesy to tools that read it, and no proof of anything.
-    start_timeout: seconds a kernel's start may take.
+    start_timeout: seconds that the gateway may hold a request for a kernel. Not how long a start
+    may take: the gateway answers the request before, with a kernel that is starting, and holds the
+    websocket's messages for it, for as long as the start goes on.
     """
     return {
         "JUPYTER_GATEWAY_URL": gateway_url,
@@ -26,8 +28,9 @@ def notebook_environment(
         "JUPYTER_GATEWAY_AUTH_SCHEME": "token",
         "KERNEL_USERNAME": user,
         "KG_HTTP_USER": user,
-        # Three time-outs of one start: the kernel's, the request's for it, the connection's.
-        # jupyter_server raises the first two to fit each other, so both are set.
+        # Three time-outs: of the kernel's first answer, of the request for it, of the connection.
+        # jupyter_server raises the first two to fit each other, so both are set. The first is
+        # forwarded to the gateway, where it can only shorten the gateway's own.
         "KERNEL_LAUNCH_TIMEOUT": str(start_timeout),
         "JUPYTER_GATEWAY_REQUEST_TIMEOUT": str(start_timeout + _REQUEST_MARGIN),
         "JUPYTER_GATEWAY_CONNECT_TIMEOUT": "10",

@@ -24,10 +24,12 @@ DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 # KubeSpawner's variables that are different for each user.
 _PER_USER = re.compile(r"\{(safe_|escaped_|unescaped_)?(username|user_server|userid)\}")
 
-# Names that settings once had, here or in KubeSpawner.
+# Names that settings once had, here or in KubeSpawner, and what to write now.
 _RENAMED = {
     "namespaceNameTemplate": "userNamespaces.template",
     "namespace_name_template": "userNamespaces.template",
+    "start.timeout": "start.answerTimeout (from the container running to the kernel's first "
+    "answer; each phase before it has a time-out of its own)",
 }
 
 
@@ -160,14 +162,70 @@ class CullingSettings(_Section):
 
 
 class StartSettings(_Section):
-    """How long a kernel's start may take, from the click to its first answer."""
+    """How long each phase of a kernel's start may take, from the click to its first answer.
 
-    timeout: int = Field(
-        300,
-        ge=5,
-        description="Seconds. The gateway's and the notebook's time-outs follow from it.",
+    A phase's time begins when the one before it ends. The admission, scheduling, image and
+    container phases are judged by the service, the kernel's first answer by its gateway.
+    """
+
+    answer_after: int = Field(
+        5,
+        ge=0,
+        le=30,
+        description="Seconds that a request for a kernel is held. A kernel that answers within "
+        "them is returned running, and what is refused or fails within them is an HTTP error. "
+        "After them it is returned as starting, and what comes of it is said in the notebook. "
+        "Less than what proxies between a notebook and its gateway allow for a request.",
         json_schema_extra={"unit": "seconds"},
     )
+    grace: int = Field(
+        60,
+        ge=5,
+        description="Seconds after which a kernel ends that is still starting while no notebook "
+        "is connected to it.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    admission_timeout: int = Field(
+        60,
+        description="Seconds from a kernel's creation until its pod is made; 0 or less: no end.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    scheduling_timeout: int = Field(
+        28800,
+        description="Seconds that its pod may wait for a node, in line for a GPU for example, or "
+        "for its namespace's ResourceQuota; 0 or less: no end.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    image_timeout: int = Field(
+        1800,
+        description="Seconds that the pull of one image may take; 0 or less: no end.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    container_timeout: int = Field(
+        600,
+        description="Seconds that the rest of the pod's preparation may take, from a node being "
+        "found to the kernel's container running: volumes, init containers (such as the "
+        "installation of packages); 0 or less: no end.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    answer_timeout: int = Field(
+        120,
+        ge=5,
+        description="Seconds from the container running to the kernel's first answer, where the "
+        "JupyterGateway doesn't say (startTimeout).",
+        json_schema_extra={"unit": "seconds"},
+    )
+    autoscaler: bool = Field(
+        False,
+        description="Whether nodes are added to the cluster as pods need them. Then a kernel "
+        "that asks for more than any present node has waits, rather than fail at once. Where a "
+        "cluster autoscaler has spoken of the pod in its Events, this is known anyway.",
+    )
+
+    @property
+    def longest_request(self) -> int:
+        """Seconds that a gateway may hold a request: a start's, or that of a restart in place."""
+        return max(self.answer_after, self.answer_timeout)
 
 
 class ServiceSettings(_Section):
@@ -259,7 +317,9 @@ class Settings(_Section):
             "kernels": wanted.kernels,
             "defaultKernel": wanted.default_kernel,
             "clusterRole": wanted.cluster_role,
-            "startTimeout": self.start.timeout,
+            "startTimeout": self.start.answer_timeout,
+            "startAnswerAfter": self.start.answer_after,
+            "startGrace": self.start.grace,
         }
         return {field: value for field, value in spec.items() if value is not None}
 
@@ -302,7 +362,8 @@ def _explain(error: ValidationError) -> str:
     lines = ["The elastic settings can't be used:"]
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"]) or "(settings)"
-        if new_name := _RENAMED.get(str(problem["loc"][-1]) if problem["loc"] else ""):
+        last = path.rpartition(".")[2]
+        if new_name := _RENAMED.get(path) or _RENAMED.get(last):
             lines.append(f"  {path}: its name is {new_name} now")
         elif problem["type"] == "extra_forbidden":
             lines.append(f"  {path}: there is no such setting; remove it or correct its name")

@@ -227,7 +227,7 @@ class Worker:
             defaults=notebook.Defaults(
                 image=self._config.notebook.image,
                 image_pull_policy=self._config.notebook.image_pull_policy,
-                start_timeout=self._config.start.timeout,
+                start_timeout=self._config.start.longest_request,
             ),
             covers=self._scope.covers,
         )
@@ -327,7 +327,11 @@ def _gateway_defaults(config: Settings) -> gateway.Defaults:
     return gateway.Defaults(
         image=config.gateway.image,
         image_pull_policy=config.gateway.image_pull_policy,
-        start_timeout=config.start.timeout,
+        start=gateway.StartTimes(
+            answer_timeout=config.start.answer_timeout,
+            answer_after=config.start.answer_after,
+            grace=config.start.grace,
+        ),
         cluster_role=config.gateway.cluster_role,
         hub_api_url=config.hub.api_url if config.hub.enabled else None,
         service_name=config.service.name,

@@ -1,6 +1,6 @@
 """The JupyterGateway that this process serves, as the watch has it.
 
-Which specs are offered, how long a start may take, how much is logged and which callers need no
+Which specs are offered, the times of a start, how much is logged and which callers need no
 hub: all of it is read here at every question, so that a change counts from the next request on and
 no kernel has to end for it.
 """
@@ -24,7 +24,10 @@ class Offer:
 
     kernels: names of the specs offered; empty means all.
     default_kernel: the spec of a start that names none; None means the first one offered.
-    start_timeout: seconds a kernel's start may take; None leaves it to the Deployment's.
+    start_timeout: seconds from a kernel's container running to its first answer.
+    answer_after: seconds after which a request for a kernel that still starts is answered.
+    grace: seconds after which a starting kernel ends that no client is connected to.
+    (Of these three, None leaves it to the Deployment's.)
     owner: the one user who may call; None is everybody.
     callers: who may call without the hub being asked, by the SHA-256 of their token.
     """
@@ -32,6 +35,8 @@ class Offer:
     kernels: frozenset[str] = frozenset()
     default_kernel: str | None = None
     start_timeout: float | None = None
+    answer_after: float | None = None
+    grace: float | None = None
     owner: str | None = None
     log_level: str = DEFAULT_LOG_LEVEL
     callers: dict[str, Identity] = field(default_factory=dict)
@@ -49,15 +54,21 @@ def read(gateway: Object, service_name: str) -> Offer:
     }
     if digest := status.get("serviceTokenHash"):
         callers[digest] = Identity(service_name, is_service=True)
-    timeout = spec.get("startTimeout")
     return Offer(
         kernels=frozenset(spec.get("kernels") or []),
         default_kernel=spec.get("defaultKernel") or None,
-        start_timeout=None if timeout is None else float(timeout),
+        start_timeout=_seconds(spec, "startTimeout"),
+        answer_after=_seconds(spec, "startAnswerAfter"),
+        grace=_seconds(spec, "startGrace"),
         owner=spec.get("owner") or None,
         log_level=spec.get("logLevel") or DEFAULT_LOG_LEVEL,
         callers=callers,
     )
+
+
+def _seconds(spec: Object, field_name: str) -> float | None:
+    value = spec.get(field_name)
+    return None if value is None else float(value)
 
 
 class GatewayResource:

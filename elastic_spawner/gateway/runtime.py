@@ -61,8 +61,19 @@ class Runtime:
 
     @property
     def start_timeout(self) -> float:
-        """Seconds that a kernel's start may take."""
+        """Seconds from a kernel's container running to its first answer."""
         return self.gateway.current.start_timeout or self.settings.start_timeout
+
+    @property
+    def answer_after(self) -> float:
+        """Seconds after which a request for a kernel that still starts is answered; may be 0."""
+        said = self.gateway.current.answer_after
+        return self.settings.answer_after if said is None else said
+
+    @property
+    def start_grace(self) -> float:
+        """Seconds after which a starting kernel ends that no client is connected to."""
+        return self.gateway.current.grace or self.settings.grace
 
     async def caller(self, authorization: str | None) -> Identity:
         """The caller behind an Authorization header, if the gateway is theirs to use.

@@ -25,7 +25,8 @@ class GatewaySettings:
     user_namespaces: whether kernels are made in their owners' own namespaces.
     name: of the JupyterGateway this process serves.
     service_name: the hub service that may seal kernels.
-    start_timeout: seconds a kernel's start may take, where the JupyterGateway doesn't say.
+    start_timeout, answer_after, grace: as in `gateway_resource.Offer`, in seconds, where the
+    JupyterGateway doesn't say.
     """
 
     hub_api_url: str | None
@@ -35,6 +36,8 @@ class GatewaySettings:
     name: str
     service_name: str
     start_timeout: float
+    answer_after: float
+    grace: float
     port: int
 
     @classmethod
@@ -62,7 +65,9 @@ class GatewaySettings:
             "user_namespaces": read("ELASTIC_USER_NAMESPACES", _is_true, "false"),
             "name": read("ELASTIC_GATEWAY_NAME", str),
             "service_name": read("ELASTIC_SERVICE_NAME", str, "elastic"),
-            "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds, "300"),
+            "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds(1), "120"),
+            "answer_after": read("ELASTIC_START_ANSWER_AFTER", _seconds(0), "5"),
+            "grace": read("ELASTIC_START_GRACE", _seconds(1), "60"),
             "port": read("ELASTIC_PORT", _port, "8888"),
         }
         if problems:
@@ -89,14 +94,17 @@ def _is_true(text: str) -> bool:
     return text == "true"
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= 86400:
-        raise ValueError("must be a number of seconds from 1 to 86400")
-    return seconds
+def _seconds(least: int) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not least <= seconds <= 86400:
+            raise ValueError(f"must be a number of seconds from {least} to 86400")
+        return seconds
+
+    return parse
 
 
 def _port(text: str) -> int:

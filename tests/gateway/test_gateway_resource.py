@@ -28,6 +28,7 @@ GATEWAY = {
         "kernels": ["python", "r"],
         "defaultKernel": "r",
         "startTimeout": 20,
+        "startAnswerAfter": 0,
         "logLevel": "DEBUG",
     },
     "status": {
@@ -54,6 +55,7 @@ def test_all_fields_are_read() -> None:
     offer = read(GATEWAY, "elastic")
     assert offer.kernels == {"python", "r"}
     assert (offer.default_kernel, offer.start_timeout, offer.log_level) == ("r", 20.0, "DEBUG")
+    assert (offer.answer_after, offer.grace) == (0.0, None)
     assert offer.callers == {
         digest(TOKEN): NOTEBOOK,
         digest(SERVICE_TOKEN): Identity("elastic", is_service=True),

@@ -15,7 +15,8 @@ NEEDED = {
 def test_defaults() -> None:
     settings = GatewaySettings.from_environment(NEEDED)
     assert settings.hub_api_url is None
-    assert (settings.service_name, settings.start_timeout, settings.port) == ("elastic", 300, 8888)
+    assert (settings.service_name, settings.port) == ("elastic", 8888)
+    assert (settings.start_timeout, settings.answer_after, settings.grace) == (120, 5, 60)
 
 
 def test_everything_set() -> None:
@@ -24,11 +25,13 @@ def test_everything_set() -> None:
         | {
             "JUPYTERHUB_API_URL": "http://hub.jhub:8081/hub/api/",
             "ELASTIC_START_TIMEOUT": "60",
+            "ELASTIC_START_ANSWER_AFTER": "0",
+            "ELASTIC_START_GRACE": "30",
             "ELASTIC_SERVICE_NAME": "gpu-service",
         }
     )
     assert settings.hub_api_url == "http://hub.jhub:8081/hub/api"
-    assert settings.start_timeout == 60
+    assert (settings.start_timeout, settings.answer_after, settings.grace) == (60, 0, 30)
     assert settings.service_name == "gpu-service"
 
 
@@ -45,6 +48,7 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("JUPYTERHUB_API_URL", "hub:8081"),
         ("ELASTIC_START_TIMEOUT", "soon"),
         ("ELASTIC_START_TIMEOUT", "0"),
+        ("ELASTIC_START_ANSWER_AFTER", "-1"),
         ("ELASTIC_PORT", "70000"),
     ],
 )

@@ -179,6 +179,8 @@ async def test_what_the_gateway_reads_itself_rolls_nothing_out(
             "defaultKernel": "r",
             "logLevel": "DEBUG",
             "startTimeout": 20,
+            "startAnswerAfter": 2,
+            "startGrace": 30,
             "cullIdleTimeout": 10,
             "cullInterval": 10,
             "notebookNamespaces": ["*"],

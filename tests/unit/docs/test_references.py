@@ -89,7 +89,7 @@ def test_every_trait_of_the_spawner_is_there():
     text = spawner_reference(source)
     for name in ElasticSpawner.class_own_traits(config=True):
         assert f"## {name}\n" in text
-    assert "default `300`" in text
+    assert "default `120`" in text
 
 
 def test_a_trait_without_help_is_an_error():

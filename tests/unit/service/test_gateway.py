@@ -13,7 +13,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DEFAULTS = gateway.Defaults(
     image="gateway:default",
     image_pull_policy="IfNotPresent",
-    start_timeout=300,
+    start=gateway.StartTimes(answer_timeout=120, answer_after=5, grace=60),
     cluster_role="elastic-gateway",
     hub_api_url="http://hub.jhub:8081/hub/api",
     service_name="elastic",
@@ -85,7 +85,9 @@ def test_defaults():
         "JUPYTERHUB_API_URL": "http://hub.jhub:8081/hub/api",
         "ELASTIC_GATEWAY_NAME": "gw",
         "ELASTIC_SERVICE_NAME": "elastic",
-        "ELASTIC_START_TIMEOUT": "300",
+        "ELASTIC_START_TIMEOUT": "120",
+        "ELASTIC_START_ANSWER_AFTER": "5",
+        "ELASTIC_START_GRACE": "60",
     }
 
 
@@ -107,6 +109,8 @@ def test_what_can_change_while_kernels_run_is_not_in_the_deployment():
         kernels=["python", "r"],
         defaultKernel="r",
         startTimeout=20,
+        startAnswerAfter=1,
+        startGrace=10,
         logLevel="DEBUG",
         cullIdleTimeout=10,
         cullInterval=10,

@@ -31,7 +31,7 @@ def in_the_hubs_pod(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_spawner_gets_the_gateway_and_the_namespace() -> None:
     c = Config()
 
-    configure(c, {**SETTINGS, "namespace": "people", "start": {"timeout": 90}})
+    configure(c, {**SETTINGS, "namespace": "people", "start": {"answerTimeout": 90}})
 
     assert c.JupyterHub.spawner_class is ElasticSpawner
     assert c.JupyterHub.hub_connect_url == "http://hub.jupyter:8081"
@@ -108,7 +108,8 @@ def test_users_may_reach_the_service_by_default() -> None:
         ({**SETTINGS, "quota": {"kernelsPerUser": "many"}}, "quota.kernelsPerUser: .*'many'"),
         ({**SETTINGS, "namespace": "Users"}, "namespace: .*'Users'"),
         ({**SETTINGS, "namespace": "kube-system"}, "belong to the cluster"),
-        ({**SETTINGS, "start": {"timeout": 0}}, "start.timeout: .*given: 0"),
+        ({**SETTINGS, "start": {"answerTimeout": 0}}, "start.answerTimeout: .*given: 0"),
+        ({**SETTINGS, "start": {"timeout": 300}}, r"start\.timeout: .*start\.answerTimeout"),
         ({**SETTINGS, "hub": {"apiUrl": "hub:8081"}}, "hub.apiUrl: .*'hub:8081'"),
     ],
 )
@@ -136,13 +137,14 @@ def test_gateways_per_user_get_everybodys_spec() -> None:
     c = Config()
     gateway = {"image": "i", "mode": "per-user", "namedServers": "separate", "kernels": ["r"]}
 
-    configure(c, {"gateway": gateway, "start": {"timeout": 90}})
+    configure(c, {"gateway": gateway, "start": {"answerTimeout": 90}})
 
     assert c.ElasticSpawner.gateway_mode == "per-user"
     assert c.ElasticSpawner.gateway_url == ""
     assert c.ElasticSpawner.gateway_named_servers == "separate"
     spec = c.ElasticSpawner.gateway_spec
     assert (spec["image"], spec["kernels"], spec["startTimeout"]) == ("i", ["r"], 90)
+    assert (spec["startAnswerAfter"], spec["startGrace"]) == (5, 60)
 
     configure(c, {"gateway": {**gateway, "keepShared": True}})
 
