@@ -96,6 +96,7 @@ def _pages(config: Settings, worker: Worker, environment: Mapping[str, str]) -> 
     return web.application(
         prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
         kernels=worker.kernels,
+        covers=worker.covers,
         is_ready=worker.is_ready,
         hub_auth=HubOAuth.instance(
             access_scopes={f"access:services!service={config.service.name}"}

@@ -56,10 +56,14 @@ def application(
     *,
     prefix: str,
     kernels: Reflector,
+    covers: Callable[[str], bool],
     is_ready: Callable[[], bool],
     hub_auth: HubOAuth,
 ) -> Application:
-    """The service's pages under `prefix`, which begins and ends with a slash."""
+    """The service's pages under `prefix`, which begins and ends with a slash.
+
+    covers: whether the service looks after a namespace; the reflector may see others as well.
+    """
     return Application(
         [
             (prefix + "health", _Health),
@@ -71,6 +75,7 @@ def application(
         cookie_secret=os.urandom(32),
         log_function=_log_request,
         kernels=kernels,
+        covers=covers,
         is_ready=is_ready,
         hub_auth=hub_auth,
     )
@@ -184,7 +189,10 @@ class _OwnKernels(_Identified):
     def visible(self) -> list[Object]:
         """Kernels that the caller may see, oldest first; an admin sees all."""
         user = self.current_user
-        shown: Iterable[Object] = self.settings["kernels"].store
+        covers = self.settings["covers"]
+        shown: Iterable[Object] = (
+            item for item in self.settings["kernels"].store if covers(namespace_of(item))
+        )
         if not user.get("admin"):
             # A service isn't the user of its name.
             own = user["name"] if user.get("kind", "user") == "user" else None

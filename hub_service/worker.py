@@ -284,6 +284,10 @@ class Worker:
         """Where the kernel specs of a namespace's gateways are: users have those of all."""
         return self._config.namespace if self._scope.is_users(namespace) else namespace
 
+    def covers(self, namespace: str) -> bool:
+        """Whether the service looks after a namespace."""
+        return self._scope.covers(namespace)
+
     def is_ready(self) -> bool:
         """Whether everything was listed once."""
         return all(reflector.is_synced for reflector in self._reflectors)

@@ -242,6 +242,11 @@ class KernelReconciler:
             log.warning("kernel %s: not culled: it names no gateway that could say", key)
             return None
         namespace, name = reference
+        if not self._covers(namespace) or self._gateways.store.get(reference) is None:
+            # The service's token goes to gateways that an administrator made, not to any address
+            # that a kernel names. A gateway that comes brings the key back here.
+            log.warning("kernel %s: not culled: there is no gateway %s/%s", key, namespace, name)
+            return None
         url = self._gateway_url(name, namespace)
         self._seals.ask(key, url, spec_of(item)["kernelID"], verdict.idle_before)
         return None

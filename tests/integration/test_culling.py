@@ -207,6 +207,32 @@ async def test_an_unreachable_gateway_keeps_its_kernels_and_holds_up_nobody(
     server.close()
 
 
+async def test_the_services_token_goes_to_gateways_that_exist_only(
+    cluster: Cluster,
+    namespace: str,
+    serving: Any,
+    start: Any,
+    report: Any,
+    observed: Observed,
+    stand_in: Gateway,
+) -> None:
+    async with serving(1):
+        astray = await observed.phase(await start(gateway={"name": "not-there"}), "Running")
+        probe = await observed.phase(await start("bob", **GATEWAY), "Running")
+        await report(astray, "idle", seconds_ago=60)
+        await report(probe, "idle")
+        await observed.gone(probe, 10)
+        assert [asked[0] for asked in stand_in.asked] == [spec_of(probe)["kernelID"]]
+        body = {
+            "apiVersion": JUPYTER_GATEWAYS.api_version,
+            "kind": JUPYTER_GATEWAYS.kind,
+            "metadata": {"name": "not-there"},
+            "spec": {"image": "elastic/none:none", "imagePullPolicy": "Never"},
+        }
+        await cluster.create(JUPYTER_GATEWAYS, namespace, body)
+        await observed.gone(astray, 10)
+
+
 async def test_a_shorter_time_out_acts_at_once(
     cluster: Cluster,
     namespace: str,

@@ -30,11 +30,11 @@ USERS = {
 }
 
 
-def a_kernel(name, owner, created, **status):
+def a_kernel(name, owner, created, namespace="users", **status):
     return {
         "metadata": {
             "name": name,
-            "namespace": "users",
+            "namespace": namespace,
             "uid": name,
             "resourceVersion": "1",
             "creationTimestamp": created,
@@ -107,10 +107,16 @@ async def pages():
             a_kernel("kernel-b", "alice", "2030-01-01T00:00:01Z", **RUNNING),
             a_kernel("kernel-a", "alice", "2030-01-01T00:00:02Z"),
             a_kernel("kernel-c", "bob", "2030-01-01T00:00:03Z", phase="Failed"),
+            # Somebody wrote it where the service looks after nothing, under another's name.
+            a_kernel("kernel-d", "alice", "2030-01-01T00:00:04Z", namespace="elsewhere"),
         )
         state = {"ready": True}
         application = web.application(
-            prefix=PREFIX, kernels=kernels, is_ready=lambda: state["ready"], hub_auth=auth
+            prefix=PREFIX,
+            kernels=kernels,
+            covers=lambda namespace: namespace == "users",
+            is_ready=lambda: state["ready"],
+            hub_auth=auth,
         )
         socket, port = bind_unused_port()
         server = HTTPServer(application)
