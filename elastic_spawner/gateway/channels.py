@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from jupyter_client.jsonutil import date_default
@@ -18,13 +19,14 @@ from jupyter_server.services.kernels.handlers import ZMQChannelsHandler
 from tornado.websocket import WebSocketClosedError
 
 from elastic_spawner.gateway import oversize
+from elastic_spawner.gateway.holding import Answer, Holding, aborted, refused
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.jsonerrors import JSONErrors
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 
 _V1 = "v1.kernel.websocket.jupyter.org"
-_HEADER, _PARENT, _BUFFERS = 0, 1, 4  # parts of a message after its signature
+_HEADER, _PARENT, _CONTENT, _BUFFERS = 0, 1, 3, 4  # parts of a message after its signature
 _TO_KERNEL = ("shell", "control", "stdin")
 # To read and write such a message's content takes so long that others would notice.
 _LARGE = 1_000_000
@@ -43,7 +45,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
     """One client of one kernel.
 
     Beyond what jupyter_server's does: it knows whose it is, counts what it passes on as activity,
-    tells its client when and why the kernel has ended, and moves to the pod that a restart brings.
+    tells its client what a start waits for, and when and why the kernel has ended, and moves to the
+    pod that a restart brings.
     """
 
     caller: Identity
@@ -53,8 +56,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
     def initialize(self) -> None:
         """Called by tornado for each connection."""
         super().initialize()
-        self._holding = False  # while the kernel's pod is being replaced
-        self._held: list[str | bytes] = []
+        # While the kernel is starting, or its pod is being replaced: what is sent waits here.
+        self._holding: Holding | None = None
         self._opened = False
         self._limit = oversize.limit_of(self.request.headers)
 
@@ -79,10 +82,13 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             return None
         self._opened = True
         self.manager.clients.add(self)
-        self._holding = not self.manager.reachable and not self.manager.ended
+        if not self.manager.reachable and not self.manager.ended:
+            self._holding = Holding()
         opened = super().open(kernel_id)
         if self.manager.ended:
-            self._send_status_message("dead")
+            self._say("dead")
+        elif self.manager.starting:
+            self._say("starting")
         return opened
 
     async def _register_session(self) -> None:
@@ -97,6 +103,12 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         if earlier is not None:
             self.log.info("kernel %s: its client has connected again", self.kernel_id)
             earlier.close()
+
+    def request_kernel_info(self) -> Any:
+        """Wait for the kernel's first answer; not for that of a kernel that is starting."""
+        if self.manager.progress:
+            self._kernel_info_future.set_result({})
+        return super().request_kernel_info()
 
     def create_stream(self) -> None:
         """Connect to the kernel's channels, if it has a pod to connect to."""
@@ -114,22 +126,14 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     def on_message(self, ws_msg: str | bytes) -> None:
         """Pass a client's message on, and count it; refuse it if the kernel has ended."""
-        if self._holding:
-            self._held.append(ws_msg)
-            return
-        message: Any
-        if self.subprotocol == _V1:
-            channel, message = deserialize_msg_from_ws_v1(ws_msg)
-            header, send = self.session.unpack(message[_HEADER]), self.session.send_raw
-        else:
-            binary = isinstance(ws_msg, bytes)
-            message = deserialize_binary_message(ws_msg) if binary else json.loads(ws_msg)
-            channel, send = message.pop("channel", None) or "shell", self.session.send
-            header = message["header"]
+        channel, header, message, send = self._read(ws_msg)
         if channel not in _TO_KERNEL:
             self.log.warning("a message for %r, which takes none, is left out", channel)
         elif self.manager.ended:
-            self._refuse(header, self.manager.ended.message)
+            self._answer(refused(header, self.manager.ended.message))
+            self._say("dead")
+        elif self._holding is not None:
+            self._hold(self._holding, ws_msg, header, message)
         elif channel in self.channels:  # or the connection was closed meanwhile
             self.manager.monitor.passed_on(header)
             send(self.channels[channel], message)
@@ -151,11 +155,16 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     def on_restart_failed(self) -> None:
         """The kernel is dead, and stays so until its user restarts it."""
-        self._send_status_message("dead")
+        self._say("dead")
+
+    def show_progress(self, text: str) -> None:
+        """Say in the first cell that waits what the kernel's start waits for."""
+        if self._holding is not None:
+            self._answer(self._holding.show(text))
 
     def disconnect(self) -> None:
         """Close the channels to the kernel; the client stays, and what it sends waits."""
-        self._holding = True
+        self._holding = self._holding or Holding()
         channels, self.channels = self.channels, {}
         for stream in channels.values():
             if not stream.closed():
@@ -163,7 +172,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
                 stream.close()
 
     async def reconnect(self) -> None:
-        """Connect to the channels of the kernel's new pod."""
+        """Connect to the channels of the kernel's pod."""
+        self.session.key = self.manager.session.key
         self.create_stream()
         await self.nudge()
         for stream in self.channels.values():
@@ -208,19 +218,66 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     def resume(self) -> None:
         """Pass on what came meanwhile, or refuse it if the kernel has ended."""
-        self._holding = False
-        held, self._held = self._held, []
-        for ws_msg in held:
-            self.on_message(ws_msg)
+        if self._holding is None:
+            return
+        messages, answers = self._holding.release()
+        self._holding = None
+        self._answer(answers)
+        if self.manager.ended is None:
+            self._say(self.manager.execution_state)
+            for ws_msg in messages:
+                self.on_message(ws_msg)
+            return
+        answer: Callable[[dict[str, Any]], list[Answer]] = partial(
+            refused, sentence=self.manager.ended.message
+        )
+        for ws_msg in messages:
+            _, header, _, _ = self._read(ws_msg)
+            self._answer(answer(header))
+            if header.get("msg_type") == "execute_request":
+                answer = aborted  # the sentence was said
+        self._say("dead")
 
-    def _refuse(self, header: dict[str, Any], message: str) -> None:
-        """Answer a request in the kernel's place, so that its cell does not wait for ever."""
-        self._write("iopub", "stream", {"name": "stderr", "text": f"{message}\n"}, header)
-        if header.get("msg_type") == "execute_request":
-            error = {"ename": "KernelEnded", "evalue": message, "traceback": [message]}
-            self._write("shell", "execute_reply", {"status": "error", **error}, header)
-            self._write("iopub", "status", {"execution_state": "idle"}, header)
-        self._send_status_message("dead")
+    def drop(self) -> None:
+        """Tell those who wait for what is held back that it won't run."""
+        if self._holding is None:
+            return
+        messages, answers = self._holding.release()
+        self._answer(answers)
+        for ws_msg in messages:
+            _, header, _, _ = self._read(ws_msg)
+            self._answer(aborted(header))
+
+    def _read(self, ws_msg: str | bytes) -> tuple[str, dict[str, Any], Any, Callable[..., Any]]:
+        """A client's message: channel, header, what is to be sent, and by what function."""
+        message: Any
+        if self.subprotocol == _V1:
+            channel, message = deserialize_msg_from_ws_v1(ws_msg)
+            return channel, self.session.unpack(message[_HEADER]), message, self.session.send_raw
+        binary = isinstance(ws_msg, bytes)
+        message = deserialize_binary_message(ws_msg) if binary else json.loads(ws_msg)
+        channel = message.pop("channel", None) or "shell"
+        return channel, message["header"], message, self.session.send
+
+    def _hold(
+        self, holding: Holding, ws_msg: str | bytes, header: dict[str, Any], message: Any
+    ) -> None:
+        progress = self.manager.progress
+        if not progress:
+            holding.messages.append(ws_msg)
+            return
+        v1 = self.subprotocol == _V1
+        content = self.session.unpack(message[_CONTENT]) if v1 else message["content"]
+        introduction = self.manager.introduction()
+        self._answer(holding.take(ws_msg, header, content, introduction, progress))
+
+    def _say(self, state: str) -> None:
+        """Tell the client the kernel's state, whatever it asked for."""
+        self._write("iopub", "status", {"execution_state": state}, {})
+
+    def _answer(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            self._write(*answer)
 
     def _write(self, channel: str, kind: str, content: dict[str, Any], parent: Any) -> None:
         message = self.session.msg(kind, content=content, parent=parent)

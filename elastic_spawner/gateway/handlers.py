@@ -94,8 +94,12 @@ class KernelsHandler(AuthenticatedHandler):
 
         All else in the body is of no effect: a client chooses neither a kernel's id nor what it
         runs in.
+
+        A start that takes longer than `answer_after` is answered while it goes on: the model's
+        execution_state is `starting` then, and `reason` says what it waits for.
         """
-        self._starting = asyncio.create_task(self.kernels.start_owned(self._start(self.body())))
+        start = self.kernels.start_owned(self._start(self.body()), self.runtime.answer_after)
+        self._starting = asyncio.create_task(start)
         try:
             manager = await self._starting
         except asyncio.CancelledError as error:

@@ -68,11 +68,13 @@ class Observation:
     """A JupyterKernel as far as one incarnation of its pod is concerned.
 
     pod_ip: known as soon as the pod has a network, a little before it counts as running.
+    runs: whether the kernel's container runs.
     ending: set once there is nothing left to wait for.
     waiting_for: what the pod waits for, where the status says so.
     """
 
     pod_ip: str | None = None
+    runs: bool = False
     ending: Ending | None = None
     waiting_for: str | None = None
 
@@ -179,10 +181,11 @@ def observe(kernel: Object | None, incarnation: int) -> Observation:
     if status.get("phase") in (Phase.FAILED, Phase.SUCCEEDED):
         return Observation(ending=_pod_ending(kernel))
     running = kinds.condition(kernel, kinds.RUNNING) or {}
-    waits = running.get("status") != "True"
+    runs = running.get("status") == "True"
     return Observation(
         pod_ip=status.get("podIP") or None,
-        waiting_for=running.get("message") or None if waits else None,
+        runs=runs,
+        waiting_for=None if runs else running.get("message") or None,
     )
 
 

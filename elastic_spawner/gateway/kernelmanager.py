@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from traitlets import default, observe
 
 from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway.errors import KernelError
+from elastic_spawner.gateway.holding import minimal_introduction
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import PORTS, Ending
 from elastic_spawner.gateway.monitor import KernelMonitor
@@ -19,7 +21,7 @@ from elastic_spawner.gateway.proxy import KernelProxy, KernelStart
 from elastic_spawner.gateway.restarter import ReportingRestarter
 from elastic_spawner.gateway.runtime import Runtime
 from elastic_spawner.gateway.sessions import sessions_of
-from hub_service import timestamps
+from hub_service import kinds, podtemplate, timestamps
 from hub_service.kinds import ANNOTATION_SESSIONS
 
 # Settings of the app that Enterprise Gateway's manager expects on itself.
@@ -48,12 +50,20 @@ class KernelClient(Protocol):
         """Connect to the kernel's new pod; returns when it answers there."""
 
     def resume(self) -> None:
-        """The kernel has a pod again, or won't have one: go on with what was held back."""
+        """The kernel has a pod, or won't have one: go on with what was held back."""
+
+    def drop(self) -> None:
+        """Don't run what is held back."""
+
+    def show_progress(self, text: str) -> None:
+        """Say what the kernel's start waits for now."""
 
 
 class ElasticKernelManager(RemoteKernelManager):
     """One kernel of one owner.
 
+    announced: whether a start's client has been told of the kernel: from then on it is listed, and
+    a failure is told where it is used.
     ended: why the kernel doesn't run (any more); None while it does. A kernel that died can be
     restarted by its user; one that was sealed, or whose resource is gone, can't.
     reachable: whether there is a pod to connect to.
@@ -77,8 +87,12 @@ class ElasticKernelManager(RemoteKernelManager):
         self.ended: Ending | None = None
         self.sealed = False
         self.reachable = False
+        self.announced = False
+        self.alone_since = 0.0  # on the loop's clock
         self.clients: set[KernelClient] = set()
+        self._starting: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
+        self._entering: set[asyncio.Task[None]] = set()
         self.monitor = KernelMonitor(self.context, self.session, self.report)
 
     def _link_dependent_props(self) -> None:
@@ -99,6 +113,18 @@ class ElasticKernelManager(RemoteKernelManager):
         return self._started.owner
 
     @property
+    def starting(self) -> bool:
+        """Whether the kernel's start goes on."""
+        return self._starting is not None and not self._starting.done() and self.ended is None
+
+    @property
+    def progress(self) -> str:
+        """What the kernel's start waits for, in a sentence; empty when it is over."""
+        if not self.starting or self.reachable:
+            return ""
+        return self.process_proxy.progress() if self.process_proxy else "The kernel is starting."
+
+    @property
     def execution_state(self) -> str:
         """starting, idle, busy or dead."""
         return _DEAD if self.ended else self.monitor.activity.execution_state
@@ -110,8 +136,8 @@ class ElasticKernelManager(RemoteKernelManager):
 
     @property
     def reason(self) -> str:
-        """Why the kernel is dead; empty while it isn't."""
-        return self.ended.message if self.ended else ""
+        """Why the kernel is dead, or what its start waits for; else empty."""
+        return self.ended.message if self.ended else self.progress
 
     @property
     def _kernel_info_future(self) -> Future[dict[str, Any]]:
@@ -123,13 +149,52 @@ class ElasticKernelManager(RemoteKernelManager):
         """Ports and address: jupyter_server compares them to know if channels must be rebuilt."""
         return [*super().ports, self.ip]
 
+    def begin(self, start: KernelStart, work: Coroutine[Any, Any, None]) -> None:
+        """Have `work` bring the kernel up, beside whatever else goes on.
+
+        It calls `start_kernel`, or what else ends with `serve`, and raises KernelError.
+        """
+        self.start = start
+        # Here already for clients that come before the kernel answers: it tells them of its end.
+        self._restarter = self.restarter_class(
+            kernel_manager=self, loop=self.loop, parent=self, log=self.log
+        )
+        self._starting = asyncio.create_task(work)
+        self._starting.add_done_callback(_seen)
+
+    async def started(self, within: float) -> None:
+        """Wait for the start's end, for so many seconds. Raises what it failed with."""
+        assert self._starting is not None  # noqa: S101 - set by begin
+        done, _ = await asyncio.wait([self._starting], timeout=within)
+        for start in done:
+            start.result()
+
     async def start_kernel(self, **kwargs: Any) -> None:
-        """Start the kernel that `start` describes. Raises KernelError."""
-        self.start = kwargs["start"]
+        """Start the kernel that `begin` was told of. Raises KernelError."""
         self.kernel_launch_timeout = self._started.timeout
-        await super().start_kernel(**kwargs)
+        await super().start_kernel(**kwargs, start=self._started)
+        self.serve()
+
+    def introduction(self) -> dict[str, Any]:
+        """What the kernel will say of itself, as far as that is known before it answers.
+
+        What another one of the same spec and image said; or else no more than its language.
+        """
+        known = self.parent.introductions.get(self._kind)
+        if known is not None:
+            return dict(known)
+        spec = self.runtime.catalog.model(self.kernel_name)["spec"]
+        return minimal_introduction(spec["language"])
+
+    def serve(self) -> None:
+        """The kernel answers: listen to it, and let those in who wait for it."""
         self.reachable = True
         self.monitor.start(self.ip, dict(PORTS))
+        self.monitor.kernel_info.add_done_callback(self._introduced)
+        for client in list(self.clients):
+            task = asyncio.create_task(_let_in(client))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
 
     def point_to(self, connection: dict[str, Any]) -> None:
         """Take over a connection; existing control connections are closed."""
@@ -141,6 +206,13 @@ class ElasticKernelManager(RemoteKernelManager):
     async def interrupt_kernel(self) -> None:
         """Interrupt the running cell: by a message on the control channel, or else by a signal."""
         self._require_alive()
+        if self.progress:
+            raise KernelError(
+                409,
+                "KernelStarting",
+                f"The kernel has not started yet, so nothing runs in it. {self.progress} "
+                "Shut it down to give the start up.",
+            )
         if self.kernel_spec.interrupt_mode != "message":
             assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
             await self.process_proxy.interrupt()
@@ -153,6 +225,11 @@ class ElasticKernelManager(RemoteKernelManager):
 
         Raises KernelError; the kernel can't be restarted again then.
         """
+        if self.starting:
+            # Nothing is there to throw away but the cells that wait; its place in line stays.
+            for client in self.clients:
+                client.drop()
+            return
         if self._restart is None:
             self._require_restartable()
             self._restart = asyncio.create_task(self._replace_pod())
@@ -162,6 +239,7 @@ class ElasticKernelManager(RemoteKernelManager):
     async def shutdown_kernel(self, *_: Any, **__: Any) -> None:
         """End the kernel: ask it, then delete its resource, and with it the pod."""
         self.shutting_down = True
+        await self.give_up_start()
         if self.ended is None and self.process_proxy and self.process_proxy.ip:
             # PID 1 of a container ignores SIGTERM: asking is what makes it end at once.
             self.request_shutdown()
@@ -173,6 +251,20 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.process_proxy:
             self.runtime.reporter.forget(self.process_proxy.name)
             await self.process_proxy.delete()
+
+    def abandon(self, ending: Ending) -> None:
+        """Give up a start that nobody waits for; its resource is deleted."""
+        self.end(ending)
+        if self._starting is not None:
+            self._starting.cancel()
+        if self.process_proxy:
+            self.process_proxy.delete_in_background()
+
+    async def give_up_start(self) -> None:
+        """End a start that goes on; what it made stays."""
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
 
     def cleanup_resources(self, restart: bool = False) -> None:
         """Nothing: restart and shutdown do what there is to do, and know which of them it is."""
@@ -212,14 +304,17 @@ class ElasticKernelManager(RemoteKernelManager):
             client.tell_ended(ending.message, self.monitor.activity.cell)
         self._disconnect()
         self.monitor.give_up()
+        self._resume_clients()  # what they sent is answered first: nobody listens to the dead
         if self._restarter:
             self._restarter.report_death()
-        self._resume_clients()
 
     def look(self) -> None:
         """The watch has news of the kernel's resource."""
         if self.shutting_down or self._restart or not self.process_proxy:
             return
+        if progress := self.progress:
+            for client in self.clients:
+                client.show_progress(progress)
         if self.kernel is not None and (ending := self.process_proxy.ending()):
             self.end(ending)
 
@@ -239,8 +334,8 @@ class ElasticKernelManager(RemoteKernelManager):
             "execution_state": self.execution_state,
             "connections": self.parent.connections(self.kernel_id),
         }
-        # Ours: why it is dead; and for a notebook server that looks for the kernels of an earlier
-        # one, which hub server started it, and for which notebooks.
+        # Ours: why it is dead, or what its start waits for; and for a notebook server that looks
+        # for the kernels of an earlier one, which hub server started it, and for which notebooks.
         if self.reason:
             model["reason"] = self.reason
         if self.owner.server is not None:
@@ -254,6 +349,19 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.process_proxy is None:
             return
         await self.process_proxy.annotate(ANNOTATION_SESSIONS, text)
+
+    @property
+    def _kind(self) -> tuple[str, str]:
+        """Kernels of one kind say the same of themselves: spec's name and image."""
+        resource = self.process_proxy.resource() if self.process_proxy else None
+        template = kinds.spec_of(resource or {}).get("template") or {}
+        containers = podtemplate.containers(template)
+        kernel = containers[podtemplate.kernel_index(template)] if containers else {}
+        return self.kernel_name, kernel.get("image", "")
+
+    def _introduced(self, reply: Future[dict[str, Any]]) -> None:
+        if "language_info" in reply.result():
+            self.parent.introductions[self._kind] = reply.result()
 
     @property
     def _started(self) -> KernelStart:
@@ -308,3 +416,13 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.sealed or proxy is None or not proxy.exists():
             message = self.reason or "The kernel's resource is gone. Start a new kernel."
             raise KernelError(409, "KernelGone", message)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # told to whoever asked for the start, or in the kernel's own state
+
+
+async def _let_in(client: KernelClient) -> None:
+    await client.reconnect()
+    client.resume()

@@ -13,6 +13,7 @@ from zmq import MAX_SOCKETS
 
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.kernel_resource import Ending
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
@@ -33,11 +34,14 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
 
     Of Enterprise Gateway's own ways to start and end kernels none is used: they keep the request's
     environment on the manager they share, count limits per process, and poll.
+
+    introductions: contents of kernel_info_replies by spec and image, for clients that come before
+    a kernel answers.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._starts: set[asyncio.Future[None]] = set()
+        self.introductions: dict[tuple[str, str], dict[str, Any]] = {}
 
     @property
     def runtime(self) -> Runtime:
@@ -54,25 +58,50 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     def _kernel_manager_class_default(self) -> str:
         return "elastic_spawner.gateway.kernelmanager.ElasticKernelManager"
 
-    async def start_owned(self, start: KernelStart) -> ElasticKernelManager:
-        """Start a kernel for its owner and return its manager once it answers. KernelError."""
+    async def start_owned(self, start: KernelStart, hold: float) -> ElasticKernelManager:
+        """Begin a kernel's start for its owner; its manager once it answers or `hold` s later.
+
+        A start that fails before that raises its KernelError, and the kernel is forgotten; one that
+        goes on may fail later, and the kernel is dead then. Cancelled, it gives the start up.
+        """
         manager: ElasticKernelManager
-        manager, name, kernel_id = self.pre_start_kernel(start.spec_name, {})
-        task = asyncio.ensure_future(
-            manager.start_kernel(env={"KERNEL_USERNAME": start.owner.name}, start=start)
-        )
-        self._starts.add(task)
+        manager, _, kernel_id = self.pre_start_kernel(start.spec_name, {})
+        self.register(kernel_id, manager)
+        manager.begin(start, self._bring_up(manager))
         try:
-            await task
-        finally:
-            self._starts.discard(task)
+            await manager.started(hold)
+        except Exception:
+            self._forget(kernel_id, manager)
+            raise
+        except asyncio.CancelledError:
+            if kernel_id in self._kernels:
+                await self.shutdown_kernel(kernel_id)
+            raise
+        manager.announced = True
+        self._expect_client(manager)
+        return manager
+
+    def register(self, kernel_id: str, manager: ElasticKernelManager) -> None:
+        """Know a kernel from now on."""
+        manager.kernel_id = kernel_id
         self._kernels[kernel_id] = manager
         self._kernel_connections[kernel_id] = 0
         self._kernel_ports[kernel_id] = manager.ports
-        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=name).inc()
-        self.log.info("kernel %s of %s started", kernel_id, start.owner.name)
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=manager.kernel_name).inc()
+
+    async def _bring_up(self, manager: ElasticKernelManager) -> None:
+        """The work of a start. KernelError."""
+        kernel_id, owner = manager.kernel_id, manager.owner.name
+        try:
+            await manager.start_kernel(env={"KERNEL_USERNAME": owner})
+        except Exception as error:
+            if manager.announced:
+                manager.end(_ending(error))
+                self._forget_later(kernel_id, manager)
+            raise
+        self._kernel_ports[kernel_id] = manager.ports
+        self.log.info("kernel %s of %s started", kernel_id, owner)
         manager.look()  # it may have ended between its first answer and now
-        return manager
 
     def owned(self, kernel_id: str, caller: Identity) -> ElasticKernelManager:
         """A kernel of the caller's; KernelError 404 where it is somebody else's, as for none."""
@@ -86,7 +115,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         return [
             manager
             for manager in self._kernels.values()
-            if not caller.is_service and manager.owner.name == caller.name
+            if not caller.is_service and manager.announced and manager.owner.name == caller.name
         ]
 
     async def restart_owned(self, manager: ElasticKernelManager) -> None:
@@ -97,13 +126,11 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     async def shutdown_kernel(self, kernel_id: str, *_: Any, **__: Any) -> None:
         """End a kernel and forget it."""
         manager: ElasticKernelManager = self._kernels[kernel_id]
-        self._forget(kernel_id)
+        self._forget(kernel_id, manager)
         await manager.shutdown_kernel()
 
     async def shutdown_all(self, *_: Any, **__: Any) -> None:
         """End every kernel, the starting ones too; errors are logged, and the rest goes on."""
-        for start in self._starts:
-            start.cancel()
         kernel_ids = self.list_kernel_ids()
         results = await asyncio.gather(
             *(self.shutdown_kernel(kernel_id) for kernel_id in kernel_ids), return_exceptions=True
@@ -131,9 +158,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
             return
         manager.look()
         if new is None and manager.ended:
-            asyncio.get_running_loop().call_later(
-                _REMEMBER_ENDED, self._forget_ended, kernel_id, manager
-            )
+            self._forget_later(kernel_id, manager)
 
     def connections(self, kernel_id: str) -> int:
         """Websockets that are connected to a kernel."""
@@ -148,6 +173,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         """A websocket has gone."""
         super().notify_disconnect(kernel_id)
         self._kernels[kernel_id].report()
+        self._expect_client(self._kernels[kernel_id])
 
     def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
         """Keep what the kernel says for a client that has left, while there is one to listen to."""
@@ -159,16 +185,46 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         if kernel_id in self._kernels:
             super().stop_buffering(kernel_id)
 
-    def _forget(self, kernel_id: str) -> None:
+    def _expect_client(self, manager: ElasticKernelManager) -> None:
+        """End a start that no client is connected to for the grace."""
+        if not manager.starting or self.connections(manager.kernel_id):
+            return
+        grace = self.runtime.start_grace
+        since = manager.alone_since = asyncio.get_running_loop().time()
+
+        def look() -> None:
+            alone = not self.connections(manager.kernel_id) and manager.alone_since == since
+            if manager.starting and alone:
+                manager.abandon(
+                    Ending(
+                        "StartAbandoned",
+                        "This kernel's start was given up: for "
+                        f"{grace:.0f} seconds no notebook was connected to it. Start a new one.",
+                    )
+                )
+                self._forget_later(manager.kernel_id, manager)
+
+        asyncio.get_running_loop().call_later(grace, look)
+
+    def _forget(self, kernel_id: str, manager: ElasticKernelManager) -> None:
+        if self._kernels.get(kernel_id) is not manager:
+            return
         self.stop_buffering(kernel_id)
-        manager = self._kernels.pop(kernel_id)
+        del self._kernels[kernel_id]
         self._kernel_connections.pop(kernel_id, None)
         self._kernel_ports.pop(kernel_id, None)
         KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=manager.kernel_name).dec()
 
-    def _forget_ended(self, kernel_id: str, manager: ElasticKernelManager) -> None:
-        if self._kernels.get(kernel_id) is manager:
-            self._forget(kernel_id)
+    def _forget_later(self, kernel_id: str, manager: ElasticKernelManager) -> None:
+        """Keep a kernel that ended listed for a while."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(_REMEMBER_ENDED, self._forget, kernel_id, manager)
+
+
+def _ending(error: Exception) -> Ending:
+    if isinstance(error, KernelError):
+        return Ending(error.reason, error.message)
+    return Ending("StartFailed", "The gateway failed at this start; its log says why.")
 
 
 def _unknown(kernel_id: str) -> KernelError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from enterprise_gateway.services.processproxies.processproxy import (
 from elastic_spawner.gateway import environment, kernel_resource
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
-from elastic_spawner.gateway.kernel_resource import PORTS, Ending, KernelRequest
+from elastic_spawner.gateway.kernel_resource import PORTS, Ending, KernelRequest, Observation
 from elastic_spawner.gateway.probe import heartbeat
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import kinds
@@ -48,7 +48,8 @@ class KernelStart:
     """What a start was asked for by its owner.
 
     environment: the client's variables that the spec declares.
-    timeout: seconds that the start, and each restart, may take.
+    timeout: seconds that the kernel may take to answer once its container runs, and each restart
+    in all.
     """
 
     owner: Identity
@@ -79,6 +80,9 @@ class KernelProxy(RemoteProcessProxy):
     async def launch_process(self, _: list[str], **kwargs: Any) -> KernelProxy:
         """Create the kernel and wait until it answers; on failure nothing of it is left.
 
+        A kernel that waits in line waits for as long as the service lets it. Cancelled, this leaves
+        behind what there is by then.
+
         The command in the first argument is not used: jupyter_client puts its own interpreter into
         it. The kernel's is in the pod template.
         Raises KernelError with a sentence for the user.
@@ -105,7 +109,11 @@ class KernelProxy(RemoteProcessProxy):
                     kinds.JUPYTER_KERNELS, self._namespace, self.name, body
                 )
             )
-            await self._connect(timeout)
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._connect(timeout)
+            except TimeoutError:
+                raise self._too_late(timeout) from None
 
     async def interrupt(self) -> None:
         """Have SIGINT sent to the kernel's processes; returns once it was.
@@ -160,6 +168,13 @@ class KernelProxy(RemoteProcessProxy):
     def ending(self) -> Ending | None:
         """Why the kernel can't go on, None while it can: as the watch has it."""
         return kernel_resource.observe(self.resource(), self.incarnation).ending
+
+    def progress(self) -> str:
+        """What a kernel that doesn't answer yet waits for, in a sentence."""
+        seen = kernel_resource.observe(self.resource(), self.incarnation)
+        if seen.runs:
+            return "The kernel's container runs; the kernel has not answered yet."
+        return seen.waiting_for or "The kernel is being admitted."
 
     def exists(self) -> bool:
         """Whether the kernel's resource is there and stays."""
@@ -244,13 +259,12 @@ class KernelProxy(RemoteProcessProxy):
         )
 
     async def _connect(self, timeout: float) -> None:
-        """Wait for the pod's address and the heartbeat, then point the manager there."""
-        try:
-            async with asyncio.timeout(timeout):
-                ip = await self._address()
-                await self._first_heartbeat(ip)
-        except TimeoutError:
-            raise self._too_late(timeout) from None
+        """Wait for the pod's address and the heartbeat, then point the manager there.
+
+        timeout: seconds from the container's start to the heartbeat.
+        """
+        ip = await self._address()
+        await self._first_heartbeat(ip, timeout)
         self.ip = ip
         self.kernel_manager.point_to(kernel_resource.connection_info(ip, self._key))
 
@@ -291,24 +305,39 @@ class KernelProxy(RemoteProcessProxy):
             raise KernelError(410, "KernelDeleted", "The kernel's resource is gone.")
         return outcome
 
-    async def _first_heartbeat(self, ip: str) -> None:
-        """Wait for the echo, or for the end of a pod that dies before it."""
+    async def _first_heartbeat(self, ip: str, timeout: float) -> None:
+        """Wait for the echo, or for the end of a pod that dies before it. KernelError."""
         echo = asyncio.ensure_future(heartbeat(self.kernel_manager.context, ip, PORTS["hb_port"]))
-        end = asyncio.ensure_future(
-            self._runtime.kernels.wait_for(
-                (self._namespace, self.name),
-                lambda kernel: kernel_resource.observe(kernel, self.incarnation).ending is not None,
-            )
-        )
+        end = asyncio.ensure_future(self._until(lambda seen: seen.ending is not None))
+        late = asyncio.ensure_future(self._overdue(timeout))
         try:
-            await asyncio.wait({echo, end}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({echo, end, late}, return_when=asyncio.FIRST_COMPLETED)
             if not echo.done() and (ending := self.ending()):
                 raise _refusal(ending)
+            if not echo.done():
+                raise KernelError(
+                    504,
+                    "StartTimeout",
+                    "The kernel's container runs, but the kernel in it did not answer within "
+                    f"{timeout:.0f} seconds. Its command may be no Jupyter kernel's; its log says "
+                    "more.",
+                )
             await echo
         finally:
-            for task in (echo, end):
+            for task in (echo, end, late):
                 task.cancel()
-            await asyncio.gather(echo, end, return_exceptions=True)
+            await asyncio.gather(echo, end, late, return_exceptions=True)
+
+    async def _overdue(self, timeout: float) -> None:
+        """Return once the kernel's container has run for so long."""
+        await self._until(lambda seen: seen.runs)
+        await asyncio.sleep(timeout)
+
+    async def _until(self, predicate: Callable[[Observation], bool]) -> None:
+        await self._runtime.kernels.wait_for(
+            (self._namespace, self.name),
+            lambda kernel: predicate(kernel_resource.observe(kernel, self.incarnation)),
+        )
 
     def _too_late(self, timeout: float) -> KernelError:
         waiting_for = kernel_resource.observe(self.resource(), self.incarnation).waiting_for
@@ -334,7 +363,7 @@ class KernelProxy(RemoteProcessProxy):
     async def _deleted_on_failure(self) -> AsyncIterator[None]:
         try:
             yield
-        except BaseException:
+        except Exception:
             self.delete_in_background()
             raise
 

@@ -105,6 +105,9 @@ class Kernels:
 
     refuse: by owner, the message with which admission refuses.
     hold: owners whose kernels stay pending.
+    gates: by owner, what their kernels wait for before they get a node.
+    deadlines: by owner, what their kernels fail with at the gate.
+    mute: owners whose kernels' containers run, and nothing in them answers.
     addresses: of the pods to come.
     pods: ipykernel processes by name of the pod they stand for.
     deaf: owners whose kernels' interrupts fail, with this message.
@@ -113,6 +116,9 @@ class Kernels:
     def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
         self.refuse: dict[str, str] = {}
         self.hold: set[str] = set()
+        self.gates: dict[str, asyncio.Event] = {}
+        self.deadlines: dict[str, str] = {}
+        self.mute: set[str] = set()
         self.deaf: dict[str, str] = {}
         self.pods: dict[str, asyncio.subprocess.Process] = {}
         self._cluster, self._namespace, self._folder = cluster, namespace, str(folder)
@@ -173,6 +179,13 @@ class Kernels:
         if refused or owner in self.hold:
             return
         pod, ip = kernels.desired_pod(item), next(self.addresses)
+        if gate := self.gates.get(owner):
+            await self.waits(item, "Waiting for a GPU.")
+            await gate.wait()
+        if sentence := self.deadlines.get(owner):
+            pod["status"] = {"phase": "Failed", "reason": "TooLarge", "message": sentence}
+            await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+            return
         secret = await self._cluster.get(
             kinds.SECRETS, self._namespace, kinds.spec_of(item)["connectionSecret"]
         )
@@ -198,6 +211,8 @@ class Kernels:
         path = Path(self._folder, f"{kinds.name_of(pod)}.json")
         await asyncio.to_thread(path.write_text, json.dumps(connection))
         words = [word.replace(kinds.CONNECTION_FILE, str(path)) for word in container["command"]]
+        if pod["metadata"]["labels"][kinds.LABEL_OWNER] in self.mute:
+            words[1:] = ["-c", "import signal; signal.pause()"]
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
         return await asyncio.create_subprocess_exec(
             KERNEL_PYTHON,
@@ -205,6 +220,13 @@ class Kernels:
             env={"PATH": os.environ["PATH"], "HOME": self._folder, **environment},
             stdout=asyncio.subprocess.DEVNULL,
         )
+
+    async def waits(self, item: Object, sentence: str) -> Object:
+        """Have a kernel's status say what it waits for."""
+        pod = kernels.desired_pod(item)
+        unscheduled = {"type": "PodScheduled", "status": "False", "message": sentence}
+        pod["status"] = {"phase": "Pending", "conditions": [unscheduled]}
+        return await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
 
     async def _write(self, item: Object, status: Object) -> Object:
         try:
@@ -386,12 +408,7 @@ class Channels:
             idle = idle or (
                 last["msg_type"] == "status" and last["content"]["execution_state"] == "idle"
             )
-        text = "".join(
-            message["content"]["text"]
-            for message in seen
-            if message["msg_type"] == "stream"
-            and message["parent_header"].get("msg_id") == message_id
-        )
+        text = shown(seen, message_id)
         return reply, text
 
     async def run(self, code: str) -> str:
@@ -410,6 +427,20 @@ def _read_v1(data: bytes) -> dict[str, Any]:
         "metadata": metadata,
         "content": content,
     }
+
+
+def shown(messages: list[dict[str, Any]], cell: str) -> str:
+    """What is printed below a cell after those messages, as notebooks have it."""
+    text, clear = "", False
+    for message in messages:
+        if message["parent_header"].get("msg_id") != cell:
+            continue
+        if message["msg_type"] == "clear_output":
+            clear = message["content"]["wait"]
+            text = text if clear else ""
+        elif message["msg_type"] == "stream":
+            text, clear = ("" if clear else text) + message["content"]["text"], False
+    return text
 
 
 def says(state: str) -> Callable[[dict[str, Any]], bool]:

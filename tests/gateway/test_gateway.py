@@ -260,15 +260,16 @@ async def test_a_refusal_reaches_the_user_in_words_and_leaves_nothing(gateway: G
     await no_kernels_of(gateway, "greedy")
 
 
-async def test_a_start_that_takes_too_long_ends_with_a_sentence(gateway: Gateway) -> None:
+async def test_a_kernel_that_runs_and_never_answers_ends_with_a_sentence(gateway: Gateway) -> None:
     patient = gateway.client("patient")
-    gateway.kernels.hold.add("patient")
+    gateway.kernels.mute.add("patient")
 
     answer = await patient.request(
         "POST", "/api/kernels", {"name": "python", "env": {"KERNEL_LAUNCH_TIMEOUT": "0.5"}}
     )
 
     assert (answer.status, answer.body["reason"]) == (504, "StartTimeout")
+    assert "container runs" in answer.body["message"]
     await no_kernels_of(gateway, "patient")
 
 

@@ -1,0 +1,129 @@
+"""Starts that take longer than their POST is held: what notebooks see of them meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.gateway.conftest import Gateway
+from tests.gateway.support import V1, Client, says, shown
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@asynccontextmanager
+async def waiting(gateway: Gateway, owner: str) -> AsyncIterator[tuple[Client, str, asyncio.Event]]:
+    """A kernel in line; what is yielded last lets it through."""
+    client = gateway.client(owner)
+    gate = gateway.kernels.gates[owner] = asyncio.Event()
+    answer = await client.request("POST", "/api/kernels", {"name": "python"})
+    assert answer.status == 201, answer
+    assert answer.body["execution_state"] == "starting"
+    assert answer.body["reason"] == "Waiting for a GPU."
+    kernel = str(answer.body["id"])
+    try:
+        yield client, kernel, gate
+    finally:
+        gate.set()
+        await client.request("DELETE", f"/api/kernels/{kernel}")
+        del gateway.kernels.gates[owner]
+
+
+@pytest.mark.parametrize("protocol", ["", V1])
+async def test_cells_of_a_waiting_kernel_say_why_and_run_in_order(
+    gateway: Gateway, protocol: str
+) -> None:
+    async with (
+        waiting(gateway, "ann") as (ann, kernel, gate),
+        ann.channels(kernel, protocol) as channels,
+    ):
+        asked = await channels.send("kernel_info_request", {})
+        first = await channels.execute("print('one'); x = 2")
+        second = await channels.execute("print(x)")
+        seen = await channels.until(lambda m: m["msg_type"] == "stream")
+        assert seen[0]["content"] == {"execution_state": "starting"}
+        assert shown(seen, first) == "Waiting for a GPU.\n"
+
+        item = gateway.kernels.of(kernel)
+        await gateway.kernels.waits(item, "Waiting for a GPU, next in line.")
+        seen += await channels.until(lambda m: m["msg_type"] == "stream")
+        assert shown(seen, first) == "Waiting for a GPU, next in line.\n"
+        model = (await ann.request("GET", f"/api/kernels/{kernel}")).body
+        assert model["reason"] == "Waiting for a GPU, next in line."
+
+        gate.set()
+        seen += await channels.until(
+            lambda m: says("idle")(m) and m["parent_header"].get("msg_id") == second
+        )
+        assert shown(seen, first) == "one\n"
+        assert shown(seen, second) == "2\n"
+        (reply,) = [m for m in seen if m["msg_type"] == "kernel_info_reply"]
+        assert reply["parent_header"]["msg_id"] == asked
+        assert reply["content"]["implementation"] == "ipython"
+        model = (await ann.request("GET", f"/api/kernels/{kernel}")).body
+        assert "reason" not in model
+
+
+async def test_who_keeps_asking_a_waiting_kernel_hears_something(gateway: Gateway) -> None:
+    async with (
+        waiting(gateway, "bea") as (bea, kernel, _),
+        bea.channels(kernel) as channels,
+    ):
+        for _ in range(2):
+            await channels.send("kernel_info_request", {})
+        third = await channels.send("kernel_info_request", {})
+
+        seen = await channels.until(lambda m: m["msg_type"] == "kernel_info_reply")
+
+        assert seen[-1]["parent_header"]["msg_id"] == third
+        assert seen[-1]["content"]["language_info"]["name"] == "python"
+        await channels.until(says("starting"))
+
+
+async def test_what_can_be_asked_of_a_waiting_kernel(gateway: Gateway) -> None:
+    async with (
+        waiting(gateway, "cleo") as (cleo, kernel, _),
+        cleo.channels(kernel) as channels,
+    ):
+        answer = await cleo.request("POST", f"/api/kernels/{kernel}/interrupt")
+        assert (answer.status, answer.body["reason"]) == (409, "KernelStarting")
+        assert "Waiting for a GPU." in answer.body["message"]
+        cells = [await channels.execute(str(number)) for number in range(2)]
+
+        answer = await cleo.request("POST", f"/api/kernels/{kernel}/restart")
+
+        assert (answer.status, answer.body["execution_state"]) == (200, "starting")
+        assert gateway.kernels.of(kernel)["spec"]["incarnation"] == 0
+        replies = [(await channels.result(cell))[0]["status"] for cell in cells]
+        assert replies == ["aborted", "aborted"]
+        cell = await channels.execute("1")
+
+        assert (await cleo.request("DELETE", f"/api/kernels/{kernel}")).status == 204
+
+        await gateway.kernels.until(kernel, lambda item: item is None)
+        reply, text = await channels.result(cell)
+        assert (reply["status"], "shut down" in text) == ("error", True)
+        assert (await cleo.request("GET", f"/api/kernels/{kernel}")).status == 404
+
+
+async def test_a_start_that_fails_late_says_so_in_its_first_cell(gateway: Gateway) -> None:
+    async with (
+        waiting(gateway, "dora") as (dora, kernel, gate),
+        dora.channels(kernel) as channels,
+    ):
+        cells = [await channels.execute(str(number)) for number in range(2)]
+        gateway.kernels.deadlines["dora"] = "No node is large enough."
+        gate.set()
+
+        seen = await channels.until(says("dead"))
+
+        assert shown(seen, cells[0]) == "TooLarge: No node is large enough.\n"
+        replies = [m["content"]["status"] for m in seen if m["msg_type"] == "execute_reply"]
+        assert replies == ["error", "aborted"]
+        model = (await dora.request("GET", f"/api/kernels/{kernel}")).body
+        assert model["execution_state"] == "dead"
+        assert model["reason"] == "TooLarge: No node is large enough."
+        await gateway.kernels.until(kernel, lambda item: item is None)
