@@ -341,7 +341,7 @@ class Connection:
     async def result(self, msg_id: str, *, timeout: float = 60) -> Execution:
         """Gather what came of a cell sent with `submit`."""
         result = Execution()
-        replied = idle = False
+        replied = idle = clear = False
         async with asyncio.timeout(timeout):
             while not (replied and idle):
                 message = await self.receive(timeout=timeout)
@@ -349,10 +349,12 @@ class Connection:
                     continue
                 result.messages.append(message)
                 content, kind = message["content"], message["header"]["msg_type"]
-                if kind == "stream":
-                    result.text += content["text"]
-                elif kind in ("execute_result", "display_data"):
-                    result.text += content["data"].get("text/plain", "")
+                if kind == "clear_output":
+                    clear = content["wait"]
+                    result.text = result.text if clear else ""
+                elif kind in ("stream", "execute_result", "display_data"):
+                    text = content["text"] if kind == "stream" else _plain(content["data"])
+                    result.text, clear = ("" if clear else result.text) + text, False
                 elif kind == "error":
                     result.error = f"{content['ename']}: {content['evalue']}"
                 elif kind == "execute_reply":
@@ -360,6 +362,10 @@ class Connection:
                 elif kind == "status":
                     idle = content["execution_state"] == "idle"
         return result
+
+
+def _plain(data: dict[str, str]) -> str:
+    return data.get("text/plain", "")
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:

@@ -157,7 +157,13 @@ def resource(name: str, **fields: object) -> dict[str, object]:
         "apiVersion": JUPYTER_GATEWAYS.api_version,
         "kind": JUPYTER_GATEWAYS.kind,
         "metadata": {"name": name},
-        "spec": {"defaultKernel": "python", "startTimeout": 20, "logLevel": "DEBUG", **fields},
+        "spec": {
+            "defaultKernel": "python",
+            "startTimeout": 20,
+            "startAnswerAfter": 2,
+            "logLevel": "DEBUG",
+            **fields,
+        },
     }
 
 
