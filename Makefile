@@ -127,6 +127,10 @@ test-modes: lint venv ## End-to-end tests in all modes: gateways shared and per 
 test: lint docs venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) $(SUITES)
 
+.PHONY: faults
+faults: lint venv ## Faults while users work: SEED=7 N=200; the last line is JSON (a cluster of its own, an hour)
+	@.venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --faults $(or $(N),200)
+
 .PHONY: test-z2jh
 test-z2jh: venv ## The end-to-end tests on a hub by Zero to JupyterHub's chart (Z2JH_CHART=folder or reference)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) chart chart-end-to-end

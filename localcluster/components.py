@@ -201,6 +201,9 @@ def _write_kubelet_config(cluster: Cluster) -> None:
         "nodeStatusUpdateFrequency": "1s",  # how soon the node offers its GPUs
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "serializeImagePulls": False,
+        # A program that crashes is tried again soon, however often it did.
+        "featureGates": {"KubeletCrashLoopBackOffMax": True},
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
         # Images can't be fetched again where no registry is reachable: never remove them.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,

@@ -31,7 +31,6 @@ from tests.z2jh import chart as by_chart
 ROOT = Path(__file__).parent.parent
 MAIN, GATEWAY = ".venv/bin/python", ".venv-gateway/bin/python"
 CLUSTER = "tests"
-ACCESS = ROOT / ".cluster" / CLUSTER
 # What leads to an existing cluster, and to the hub on it.
 _ACCESS = ("KUBECONFIG", "KUBECTL", "HUB_URL")
 _NO_CLUSTER = (
@@ -80,16 +79,18 @@ class Counts:
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[dict[str, str]]:
+def cluster(name: str = CLUSTER, *, gpus: int = 2) -> Iterator[dict[str, str]]:
     """A cluster with the project's images; yields the environment that leads to it."""
+    access = ROOT / ".cluster" / name
     if shutil.which("chromium") is None and "CHROMIUM" not in os.environ:
         host.install({"chromium"})
-    _localcluster("up", "--name", CLUSTER, "--kubeconfig", str(ACCESS / "kubeconfig"))
+    where = ("--kubeconfig", str(access / "kubeconfig"))
+    _localcluster("up", "--name", name, "--gpus", str(gpus), *where)
     try:
-        _localcluster("images", "--name", CLUSTER)
-        yield {"KUBECONFIG": str(ACCESS / "kubeconfig"), "KUBECTL": str(ACCESS / "kubectl")}
+        _localcluster("images", "--name", name)
+        yield {"KUBECONFIG": str(access / "kubeconfig"), "KUBECTL": str(access / "kubectl")}
     finally:
-        _localcluster("down", "--name", CLUSTER, "--purge")
+        _localcluster("down", "--name", name, "--purge")
 
 
 @contextlib.contextmanager
