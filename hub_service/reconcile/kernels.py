@@ -1,9 +1,8 @@
 """JupyterKernel → admission → pod → status → cull.
 
-What survives a restart is in the cluster: the status says what was admitted and which pod was made.
-The order of writes follows from it. Admission is written before the pod is made, so that nothing
-unadmitted has a pod; the pod's name is written after it was made, so that a start that was cut off
-in between is completed.
+What survives a restart of the service is in the cluster: a kernel was admitted if its pod is there,
+or if its status says so. The pod is made first; one write of the status then says both, so that a
+start costs two writes. A service that was stopped in between finds the pod when it is back.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from hub_service.kinds import (
     PODS,
     Object,
     Phase,
+    Reason,
     condition,
     controller,
     controller_uid,
@@ -45,6 +45,18 @@ BY_KERNEL = "kernel"
 
 # Seconds until a gateway that could not say is asked again.
 _ASK_AGAIN = 10.0
+
+
+@dataclass
+class _Admission:
+    """A kernel that was admitted, while its status doesn't show it yet.
+
+    status: what is to be written about it; has_pod: whether the incarnation's pod was made.
+    """
+
+    uid: str
+    status: Object
+    has_pod: bool
 
 
 class _GoneError(Exception):
@@ -108,7 +120,7 @@ class KernelReconciler:
         self._now = clock
         self._gateway_url = gateway_url
         self._covers = covers
-        self._assumed: dict[Key, str] = {}  # admitted here, while the status is being written
+        self._admissions: dict[Key, _Admission] = {}
 
     def kernels_of_gateway(self, key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
         """Which kernels a gateway's change concerns: all of its own, if its spec changed."""
@@ -120,7 +132,7 @@ class KernelReconciler:
         """Bring one kernel's pod and status to what they ought to be."""
         item = self._kernels.store.get(key)
         if item is None or is_deleting(item):
-            self._assumed.pop(key, None)
+            self._admissions.pop(key, None)
             self._seals.drop(key)
             await self._remove_pods_of_gone(key)
             return None
@@ -138,60 +150,98 @@ class KernelReconciler:
             await self._end_idle(key, item)
             return None
         await self._remove_other_pods(item)
-        if not kernel.is_decided(item):
+        if kernel.is_decided(item):
+            self._admissions.pop(key, None)
+        else:
             item = await self._admit(key, item)
-        self._assumed.pop(key, None)
         if status_of(item).get("phase") == Phase.CULLED:
             await self._end(item)
             return None
         if kernel.is_admitted(item):
-            item = await self._run(item)
+            started = await self._run(key, item)
+            if started is None:
+                return 0.0
+            item = started
         if kernel.is_finished(item):
             await (self._end(item) if self._is_overdue(item) else self._release(item))
             return None
         return self._cull(key, item, answer)
 
     async def _admit(self, key: Key, item: Object) -> Object:
-        now = self._now()
+        """The kernel as it was refused, or with the status that its admission gives it.
+
+        The latter is written with the first report on its pod, and remembered until then.
+        """
+        admission = self._admissions.get(key)
+        if (
+            admission is None
+            or admission.uid != uid_of(item)
+            or admission.status["incarnation"] != kernel.incarnation(item)
+        ):
+            # No await between looking at the other kernels and remembering the decision.
+            decision = self._decide(item)
+            log.info(
+                "kernel %s: %s", key, decision.message if decision.admitted else "over the quota"
+            )
+            status = kernel.status_of_admission(
+                item,
+                admitted=decision.admitted,
+                reason=decision.reason,
+                message=decision.message,
+                now=self._now(),
+            )
+            if not decision.admitted:
+                self._admissions.pop(key, None)
+                return await self._write(item, status)
+            admission = _Admission(uid_of(item), status, self._own_pod(item) is not None)
+            self._admissions[key] = admission
+        present = {**status_of(item), **admission.status}
+        return {**item, "status": {k: v for k, v in present.items() if v is not None}}
+
+    def _decide(self, item: Object) -> quota.Decision:
         if kernel.is_admitted(item):
             # A new incarnation of a kernel that holds its place keeps it.
             entry = condition(item, ADMITTED) or {}
-            decision = quota.Decision(True, entry.get("reason", ""), entry.get("message", ""))
-        else:
-            # No await between looking at the others and remembering the decision.
-            decision = quota.decide(
-                item,
-                self._kernels_of_owner(item),
-                limit=self._rules.kernels_per_user,
-                assumed=self._assumed.values(),
-                now=now,
-            )
-            if decision.admitted:
-                self._assumed[key] = uid_of(item)
-        log.info("kernel %s: %s", key, decision.message if decision.admitted else "over the quota")
-        status = kernel.status_of_admission(
+            return quota.Decision(True, entry.get("reason", ""), entry.get("message", ""))
+        if self._holds_place(item):
+            return quota.Decision(True, Reason.WITHIN_QUOTA, "The kernel was admitted before.")
+        others = self._kernels_of_owner(item)
+        return quota.decide(
             item,
-            admitted=decision.admitted,
-            reason=decision.reason,
-            message=decision.message,
-            now=now,
+            others,
+            limit=self._rules.kernels_per_user,
+            assumed={uid_of(other) for other in others if self._holds_place(other)},
+            now=self._now(),
         )
-        return await self._write(item, status)
 
-    async def _run(self, item: Object) -> Object:
-        """Make the incarnation's pod if it was never made, and report its state."""
+    def _holds_place(self, item: Object) -> bool:
+        """Whether a kernel was admitted though its status doesn't show it."""
+        admission = self._admissions.get(key_of(item))
+        if admission is not None and admission.uid == uid_of(item):
+            return True
+        return not kernel.is_decided(item) and self._own_pod(item) is not None
+
+    async def _run(self, key: Key, item: Object) -> Object | None:
+        """Report the state of the incarnation's pod; make it first if it was never made.
+
+        None: it was made just now, and the report has its turn after what waits already. So in a
+        burst of starts all pods are made before the first of them is reported on.
+        """
         namespace, name = namespace_of(item), kernel.pod_of_incarnation(item)
-        pod = self._pods.store.get((namespace, name))
-        if pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) != uid_of(item):
-            pod = None
+        admission = self._admissions.get(key)
+        pod = self._own_pod(item)
         if pod is None:
             try:
-                if status_of(item).get("podName") == name:
+                if status_of(item).get("podName") == name or (admission and admission.has_pod):
                     pod = await self._find_pod(item, namespace, name)
                 else:
                     pod = await self._make_pod(item, namespace, name)
+                    if admission is not None:
+                        admission.has_pod = True
+                        return None
             except ApiError as error:
                 if error.status not in REFUSALS:
+                    await self._write(item, {})  # that it was admitted
                     raise
                 log.warning(
                     "kernel %s/%s: its pod was refused: %s", namespace, name_of(item), error
@@ -200,6 +250,12 @@ class KernelReconciler:
                     item, kernel.status_of_rejection(item, error.message, self._now())
                 )
         return await self._write(item, kernel.status_of_pod(item, pod, self._now()))
+
+    def _own_pod(self, item: Object) -> Object | None:
+        """The pod of the kernel's wanted incarnation, as far as the watch has it."""
+        pod = self._pods.store.get((namespace_of(item), kernel.pod_of_incarnation(item)))
+        same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
+        return pod if same else None
 
     async def _make_pod(self, item: Object, namespace: str, name: str) -> Object:
         try:
@@ -271,19 +327,24 @@ class KernelReconciler:
         return culling.policy(item, found, self._rules.idle_timeout)
 
     async def _write(self, item: Object, status: Object) -> Object:
-        """Write what differs; the kernel as it is then."""
+        """Write what differs, and what the status doesn't show yet; the kernel as it is then."""
         patch = conditions.patch(status_of(item), status)
+        admission = self._admissions.get(key_of(item))
+        if admission is not None and admission.uid == uid_of(item):
+            patch = {**admission.status, **patch}
         if not patch:
             return item
         patch["lastReconcileTime"] = timestamps.seconds(self._now())
         try:
-            return await patch_status(
+            written = await patch_status(
                 self._cluster, JUPYTER_KERNELS, self._kernels, key_of(item), patch
             )
         except ApiError as error:
             if error.status == 404:
                 raise _GoneError from error
             raise
+        self._admissions.pop(key_of(item), None)
+        return written
 
     async def _end(self, item: Object) -> None:
         """Delete a kernel and its pods."""

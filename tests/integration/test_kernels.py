@@ -18,6 +18,7 @@ from hub_service.kinds import (
     Object,
     condition,
     is_deleting,
+    is_true,
     name_of,
     status_of,
     uid_of,
@@ -302,6 +303,27 @@ class TestResumed:
             kernel = await observed.phase(kernel, "Running")
         assert [uid_of(found) for found in observed.pods_of(kernel)] == [uid_of(pod)]
         assert observed.pods_made_for(kernel) == [name_of(kernel)]
+
+    async def test_between_pod_and_the_first_status(
+        self, cluster: Cluster, namespace: str, running: Any, start: Any, observed: Observed
+    ) -> None:
+        kernel = await start()
+        pod = await cluster.create(PODS, namespace, kernels.desired_pod(kernel))
+        async with running():
+            kernel = await observed.phase(kernel, "Running")
+        assert [uid_of(found) for found in observed.pods_of(kernel)] == [uid_of(pod)]
+        assert is_true(kernel, "Admitted")
+
+    async def test_a_kernel_with_a_pod_has_its_place(
+        self, cluster: Cluster, namespace: str, running: Any, start: Any, observed: Observed
+    ) -> None:
+        earlier = await start()
+        kernel = await start()
+        await cluster.create(PODS, namespace, kernels.desired_pod(kernel))
+        async with running(quota={"kernelsPerUser": 1}):
+            await observed.phase(kernel, "Running")
+            await observed.phase(earlier, "Refused")
+        assert observed.pods_made_for(earlier) == []
 
     async def test_after_the_pod_went(
         self, cluster: Cluster, namespace: str, running: Any, start: Any, observed: Observed
