@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ import aiohttp
 from kubernetes_asyncio import config as kubernetes_config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
+from hub_service.kube.connections import session
 from hub_service.kube.errors import ApiError, unanswered
 from hub_service.kube.execute import Executed, execute
 
@@ -54,9 +55,24 @@ class ConfigurationError(Exception):
 class Cluster:
     """One API server. Made by `from_environment`."""
 
-    def __init__(self, api: ApiClient, *, request_timeout: float = 15.0) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        *,
+        request_timeout: float = 15.0,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._api = api
+        self._request_timeout = request_timeout
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, sock_connect=5.0)
+        self._may_write = may_write
+
+    def guarded(self, may_write: Callable[[], bool]) -> Cluster:
+        """The same API server for somebody who may not always write.
+
+        Where `may_write` says no, a write is not sent, but raises ApiError 0, reason NotAllowedNow.
+        """
+        return Cluster(self._api, request_timeout=self._request_timeout, may_write=may_write)
 
     @classmethod
     @asynccontextmanager
@@ -88,6 +104,8 @@ class Cluster:
             ) from error
         try:
             async with ApiClient(configuration) as api:
+                await api.rest_client.pool_manager.close()
+                api.rest_client.pool_manager = session(configuration)
                 yield cls(api, request_timeout=request_timeout)
         finally:
             if refresh is not None:
@@ -234,6 +252,7 @@ class Cluster:
         timeout: float = 10.0,
     ) -> Executed:
         """Run a command in a container to its end: see `execute.execute`. Raises ApiError."""
+        self._check_may_write()
         return await execute(self._api, namespace, pod, container, command, timeout=timeout)
 
     async def _request(
@@ -245,6 +264,8 @@ class Cluster:
         body: Object | None = None,
         content_type: str = "application/json",
     ) -> Object:
+        if method != "GET":
+            self._check_may_write()
         try:
             response = await self._send(
                 method, path, query or {}, body=body, content_type=content_type
@@ -260,6 +281,10 @@ class Cluster:
         except ValueError as error:
             raise ApiError(0, "MalformedAnswer", f"{method} {path}: not JSON") from error
         return dict(result)
+
+    def _check_may_write(self) -> None:
+        if not self._may_write():
+            raise ApiError(0, "NotAllowedNow", "not sent: another may have taken over")
 
     async def _send(
         self,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 
 from hub_service.kube.errors import ApiError
-from hub_service.kube.reflector import Reflector
-from hub_service.kube.store import Key, Object
+from hub_service.kube.reflector import OnChange, Reflector
+from hub_service.kube.store import Key, Object, key_of
 from hub_service.kube.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ class Controller:
     """A workqueue fed by reflectors and emptied by workers.
 
     A failed reconciliation is logged with its key and tried again, later each time; the others go
-    on. The reflectors are run by whoever owns them.
+    on. The reflectors are run by whoever owns them, and may be older than the controller: when it
+    begins to run, it works on all that they have.
     """
 
     def __init__(
@@ -44,28 +46,35 @@ class Controller:
         self._name = name
         self._reconcile = reconcile
         self._workers = workers
-        self._reflectors: list[Reflector] = []
+        self._follows: list[tuple[Reflector, Concerns]] = []
 
     def follow(self, reflector: Reflector, concerns: Concerns = itself) -> None:
         """Reconcile the keys that each change of this reflector's objects concerns."""
+        self._follows.append((reflector, concerns))
 
+    async def run(self) -> None:
+        """Wait for the reflectors' first lists, then work until cancelled."""
+        for reflector, _ in self._follows:
+            await reflector.synced()
+        try:
+            with ExitStack() as stack:
+                for reflector, concerns in self._follows:
+                    on_change = self._adder(concerns)
+                    stack.enter_context(reflector.subscribed(on_change))
+                    for item in reflector.store:
+                        on_change(key_of(item), None, item)
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(self._workers):
+                        group.create_task(self._work())
+        finally:
+            self.queue.close()
+
+    def _adder(self, concerns: Concerns) -> OnChange:
         def on_change(key: Key, old: Object | None, new: Object | None) -> None:
             for concerned in concerns(key, old, new):
                 self.queue.add(concerned)
 
-        reflector.subscribe(on_change)
-        self._reflectors.append(reflector)
-
-    async def run(self) -> None:
-        """Wait for the reflectors' first lists, then work until cancelled."""
-        for reflector in self._reflectors:
-            await reflector.synced()
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._workers):
-                    group.create_task(self._work())
-        finally:
-            self.queue.close()
+        return on_change
 
     async def _work(self) -> None:
         while True:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,6 +87,29 @@ class Reflector:
         """Tell this one as well of every change from now on."""
         self._listeners.append(on_change)
 
+    @contextmanager
+    def subscribed(self, on_change: OnChange) -> Iterator[None]:
+        """Tell this one as well, in the block."""
+        self._listeners.append(on_change)
+        try:
+            yield
+        finally:
+            self._listeners.remove(on_change)
+
+    async def refresh(self) -> None:
+        """Take in the state of now, so that the copy isn't older than this call. Raises ApiError.
+
+        The watch goes on from where it is; what it still sends of older versions is left aside.
+        """
+        await self._synced.wait()
+        for source in self._sources.values():
+            version, items = await self._listed(source)
+            changes = self.store.replace(
+                items, version, namespace=source.namespace, watch_is_behind=True
+            )
+            for change in changes:
+                self._tell(change)
+
     async def run(self) -> None:
         """List and watch until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -160,15 +183,17 @@ class Reflector:
         if as_number(metadata.get("resourceVersion")) > as_number(source.resource_version):
             self._tell(self.store.record(item))
 
-    async def _list(self, source: _Source) -> None:
+    async def _listed(self, source: _Source) -> tuple[str, list[Object]]:
         result = await self._cluster.list(
             self._resource,
             source.namespace,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
-        version = str(result["metadata"]["resourceVersion"])
-        items = result.get("items") or []
+        return str(result["metadata"]["resourceVersion"]), result.get("items") or []
+
+    async def _list(self, source: _Source) -> None:
+        version, items = await self._listed(source)
         changes = self.store.replace(items, version, namespace=source.namespace)
         source.resource_version = version
         source.is_listed = True

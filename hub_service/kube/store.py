@@ -96,11 +96,17 @@ class Store:
         return Change(key, old, None)
 
     def replace(
-        self, items: Iterable[Object], resource_version: str, *, namespace: str | None = None
+        self,
+        items: Iterable[Object],
+        resource_version: str,
+        *,
+        namespace: str | None = None,
+        watch_is_behind: bool = False,
     ) -> list[Change]:
         """Take a whole list as the truth at `resource_version`; the differences come back.
 
-        namespace: what the list is of; None: of all there is.
+        namespace: what the list is of; None: of all there is. watch_is_behind: the watch goes on
+        from before the list, and what it sends of older versions is to be left aside.
 
         Recorded answers that are newer than the list stay.
         """
@@ -111,11 +117,15 @@ class Store:
         for key in [key for key in held if key not in listed]:
             if self._is_ahead(key, at):
                 continue
-            old = self._objects[key]
+            gone = self._objects[key]
             self._ahead.discard(key)
             self._set(key, None)
-            changes.append(Change(key, old, None))
-        for item in listed.values():
+            changes.append(Change(key, gone, None))
+        for key, item in listed.items():
+            old = self._objects.get(key)
+            if watch_is_behind and (old is None or _version(old) < _version(item)):
+                changes.append(self.record(item))
+                continue
             change = self.put(item)
             if change is not None:
                 changes.append(change)
