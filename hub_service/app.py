@@ -21,7 +21,9 @@ from tornado.web import Application
 
 from hub_service import settings, web
 from hub_service.hub import HubClient
+from hub_service.kinds import MANAGER
 from hub_service.kube import Cluster, ConfigurationError
+from hub_service.kube.identity import identity
 from hub_service.settings import Settings, SettingsError
 from hub_service.worker import Worker
 
@@ -53,8 +55,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return parsed
 
 
-async def run(config: Settings, environment: Mapping[str, str]) -> None:
-    """Serve and reconcile until SIGTERM, SIGINT or the end of standard input."""
+async def run(config: Settings, environment: Mapping[str, str], name: str) -> None:
+    """Serve, and reconcile while leading, until SIGTERM, SIGINT or the end of standard input.
+
+    name: what this process is called where several compete.
+    """
     stopping = _stopping()
     async with Cluster.from_environment() as cluster:
         token = _token(config, environment)
@@ -63,6 +68,7 @@ async def run(config: Settings, environment: Mapping[str, str]) -> None:
             cluster,
             config,
             token,
+            identity=name,
             servers_of=hub.servers_of if hub else None,
             tell=hub.tell_activity if hub else None,
         )
@@ -130,7 +136,8 @@ def main() -> int:
             level=config.service.log_level,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
-        asyncio.run(run(config, os.environ))
+        with identity(f"{MANAGER}-{config.namespace}") as name:
+            asyncio.run(run(config, os.environ, name))
     except (SettingsError, ConfigurationError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for whoever started it
         return EXIT_CONFIGURATION

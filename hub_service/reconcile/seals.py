@@ -50,6 +50,13 @@ class Seals:
         if task is not None:
             task.cancel()
 
+    async def close(self) -> None:
+        """Give up all questions."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
     async def _ask(self, key: Key, gateway_url: str, kernel_id: str, idle_before: datetime) -> None:
         try:
             self._answers[key] = await self._seal(gateway_url, kernel_id, idle_before)

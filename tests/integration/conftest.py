@@ -105,6 +105,7 @@ def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Calla
             cluster,
             config(**sections),
             "service-token",
+            identity=uuid.uuid4().hex,
             servers_of=servers_of,
             tell=tell,
             gateway_url=gateway_url,

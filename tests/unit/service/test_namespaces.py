@@ -105,7 +105,7 @@ def test_the_service_has_the_same_rights_in_users_namespaces_but_for_secrets():
 
     here = rights(rules("rbac.yaml", "elastic-service"))
     there = rights(rules("rbac-user-namespaces.yaml", "elastic-service-namespaces"))
-    assert {right[1] for right in here - there} == {"secrets", "clusterroles"}
+    assert {right[1] for right in here - there} == {"secrets", "clusterroles", "leases"}
     assert {right[1] for right in there - here} == {"namespaces", "clusterroles"}
     spawner = rights(rules("rbac.yaml", "elastic-spawner"))
     assert spawner <= rights(rules("rbac-user-namespaces.yaml", "elastic-spawner-namespaces"))

@@ -1,0 +1,285 @@
+"""What acts while the service leads: controllers, put together, and who follows what.
+
+Made anew for each time of leading, so that nothing is remembered from before: another may have led
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from hub_service import gateway, notebook
+from hub_service.activity import GatewayClient
+from hub_service.kinds import JUPYTER_GATEWAYS, LABEL_MANAGED_BY, MANAGER, Object
+from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
+from hub_service.kube.backoff import Backoff
+from hub_service.kube.controller import Concerns, itself
+from hub_service.namespaces import KERNEL_SPECS_ROLE
+from hub_service.notebook_tokens import token_hash
+from hub_service.reconcile import gateways as gateway_reconciling
+from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile import kernelspecs as kernelspec_reconciling
+from hub_service.reconcile import notebooks as notebook_reconciling
+from hub_service.reconcile import user_gateways as user_gateway_reconciling
+from hub_service.reconcile.gateways import GatewayReconciler
+from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
+from hub_service.reconcile.kernels import KernelReconciler, Rules
+from hub_service.reconcile.namespaces import (
+    KernelSpecsReconciler,
+    NamespaceReconciler,
+    all_of_new_namespace,
+)
+from hub_service.reconcile.notebooks import NotebookReconciler
+from hub_service.reconcile.seals import Seals
+from hub_service.reconcile.servers import Servers, ServersOf, Tell
+from hub_service.reconcile.user_gateways import UserGatewayReconciler
+from hub_service.settings import Settings
+from hub_service.watches import Watches
+
+log = logging.getLogger(__name__)
+
+
+class Controllers:
+    """All that writes to the cluster, on the copies in `watches`.
+
+    `token`, `servers_of`, `tell`, `gateway_url`: see Worker.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        config: Settings,
+        watches: Watches,
+        token: str,
+        *,
+        servers_of: ServersOf | None,
+        tell: Tell | None,
+        gateway_url: Callable[[str, str], str],
+    ) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._watches = watches
+        self._gateway_url = gateway_url
+        queue = WorkQueue[Key]()
+        self._seals = Seals(GatewayClient(token).seal, queue.add)
+        self._servers: Servers | None = None
+        if servers_of is not None and tell is not None:
+            seconds = config.culling.lost_server_timeout
+            self._servers = Servers(
+                watches.kernels,
+                servers_of=servers_of,
+                tell=tell,
+                timeout=timedelta(seconds=seconds) if seconds > 0 else None,
+                on_change=queue.add,
+            )
+        self._controllers = [
+            self._kernel_controller(queue),
+            self._interrupt_controller(),
+            *kernelspec_reconciling.controllers(
+                cluster,
+                specs=watches.kernel_specs,
+                templates=watches.templates,
+                kernels=watches.kernels,
+            ),
+            self._gateway_controller(None if config.hub.enabled else token_hash(token)),
+            self._notebook_controller(),
+        ]
+        if servers_of is not None:
+            self._controllers.append(self._user_gateway_controller(servers_of))
+        if watches.users is not None:
+            self._controllers += self._namespace_controllers(watches.users)
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        await self._refresh_kernels()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for controller in self._controllers:
+                    group.create_task(controller.run())
+                if self._servers is not None:
+                    group.create_task(self._servers.run())
+                if self._config.has_shared_gateway:
+                    group.create_task(self._apply_shared_gateway())
+        finally:
+            await self._seals.close()
+
+    async def _refresh_kernels(self) -> None:
+        """Have what others admitted: quotas are decided on the copy."""
+        backoff = Backoff(0.2, 10.0)
+        while True:
+            try:
+                return await self._watches.kernels.refresh()
+            except ApiError as error:
+                log.warning("kernels could not be listed: %s; trying again", error)
+                await asyncio.sleep(backoff.next())
+
+    def _kernel_controller(self, queue: WorkQueue[Key]) -> Controller:
+        reconciler = KernelReconciler(
+            self._cluster,
+            kernels=self._watches.kernels,
+            pods=self._watches.pods,
+            gateways=self._watches.gateways,
+            rules=Rules(
+                kernels_per_user=self._config.quota.kernels_per_user,
+                idle_timeout=self._config.culling.idle_timeout,
+            ),
+            seals=self._seals,
+            is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
+            gateway_url=self._gateway_url,
+            covers=self._watches.scope.covers,
+        )
+        reconcile = self._watches.scope.within(reconciler.reconcile)
+        controller = Controller("kernel", reconcile, workers=16, queue=queue)
+        self._follow(controller, self._watches.kernels)
+        controller.follow(self._watches.pods, kernel_reconciling.kernel_of_pod)
+        controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
+        return controller
+
+    def _interrupt_controller(self) -> Controller:
+        reconciler = InterruptReconciler(self._cluster, kernels=self._watches.kernels)
+        reconcile = self._watches.scope.within(reconciler.reconcile)
+        controller = Controller("interrupt", reconcile, workers=8)
+        controller.follow(self._watches.kernels, kernels_to_interrupt)
+        return controller
+
+    def _gateway_controller(self, service_token_hash: str | None) -> Controller:
+        reconciler = GatewayReconciler(
+            self._cluster,
+            gateways=self._watches.gateways,
+            deployments=self._watches.gateway_deployments,
+            kernel_specs=self._watches.kernel_specs,
+            kernels=self._watches.kernels,
+            notebooks=self._watches.notebooks,
+            defaults=_gateway_defaults(self._config),
+            spec_namespace=self._spec_namespace,
+            covers=self._watches.scope.covers,
+            service_token_hash=service_token_hash,
+        )
+        reconcile = self._watches.scope.within(reconciler.reconcile)
+        controller = Controller("gateway", reconcile, workers=2)
+        self._follow(controller, self._watches.gateways)
+        controller.follow(self._watches.gateway_deployments)
+        controller.follow(self._watches.kernel_specs, reconciler.gateways_of_namespace)
+        controller.follow(self._watches.kernels, gateway_reconciling.gateway_of_kernel)
+        controller.follow(self._watches.notebooks, gateway_reconciling.gateways_of_notebook)
+        return controller
+
+    def _notebook_controller(self) -> Controller:
+        reconciler = NotebookReconciler(
+            self._cluster,
+            notebooks=self._watches.notebooks,
+            gateways=self._watches.gateways,
+            kernels=self._watches.kernels,
+            deployments=self._watches.notebook_deployments,
+            defaults=notebook.Defaults(
+                image=self._config.notebook.image,
+                image_pull_policy=self._config.notebook.image_pull_policy,
+                start_timeout=self._config.start.longest_request,
+            ),
+            covers=self._watches.scope.covers,
+        )
+        reconcile = self._watches.scope.within(reconciler.reconcile)
+        controller = Controller("notebook", reconcile, workers=2)
+        self._follow(controller, self._watches.notebooks)
+        controller.follow(self._watches.notebook_deployments)
+        controller.follow(self._watches.gateways, reconciler.notebooks_of_gateway)
+        controller.follow(self._watches.kernels, notebook_reconciling.notebook_of_kernel)
+        return controller
+
+    def _user_gateway_controller(self, servers_of: ServersOf) -> Controller:
+        reconciler = UserGatewayReconciler(
+            self._cluster,
+            gateways=self._watches.gateways,
+            kernels=self._watches.kernels,
+            servers_of=servers_of,
+        )
+        reconcile = self._watches.scope.within(reconciler.reconcile)
+        controller = Controller("user gateway", reconcile, workers=2)
+        self._follow(controller, self._watches.gateways, user_gateway_reconciling.that_came_or_went)
+        controller.follow(self._watches.kernels, user_gateway_reconciling.gateway_of_ended_kernel)
+        return controller
+
+    def _namespace_controllers(self, users: Reflector) -> list[Controller]:
+        shared = self._config.namespace
+        specs = KernelSpecsReconciler(
+            self._cluster, gateways=self._watches.gateways, scope=self._watches.scope, shared=shared
+        )
+        kernel_specs = Controller("kernel specs' readers", specs.reconcile, workers=1)
+        kernel_specs.follow(self._watches.gateways, specs.binding)
+        kernel_specs.follow(users, lambda *_: (Key(shared, KERNEL_SPECS_ROLE),))
+        if not self._config.has_shared_gateway:
+            return [kernel_specs]
+        reconciler = NamespaceReconciler(
+            self._cluster,
+            users=users,
+            gateway=(shared, self._config.gateway.name),
+            cluster_role=self._config.gateway.cluster_role,
+        )
+        bindings = Controller("namespace", reconciler.reconcile, workers=4)
+        bindings.follow(users)
+        return [kernel_specs, bindings]
+
+    def _follow(
+        self, controller: Controller, reflector: Reflector, concerns: Concerns = itself
+    ) -> None:
+        """Reconcile what changes, and what is in a namespace that comes to be looked after."""
+        controller.follow(reflector, concerns)
+        if self._watches.users is not None:
+            controller.follow(self._watches.users, all_of_new_namespace(reflector))
+
+    def _spec_namespace(self, namespace: str) -> str:
+        """Where the kernel specs of a namespace's gateways are: users have those of all."""
+        return self._config.namespace if self._watches.scope.is_users(namespace) else namespace
+
+    async def _apply_shared_gateway(self) -> None:
+        body = shared_gateway(self._config)
+        backoff = Backoff(0.5, 30.0)
+        while True:
+            try:
+                await self._cluster.apply(
+                    JUPYTER_GATEWAYS,
+                    self._config.namespace,
+                    self._config.gateway.name,
+                    body,
+                    field_manager=MANAGER,
+                )
+            except ApiError as error:
+                log.warning("the shared gateway %s: %s", self._config.gateway.name, error)
+                await asyncio.sleep(backoff.next())
+            else:
+                return
+
+
+def _gateway_defaults(config: Settings) -> gateway.Defaults:
+    return gateway.Defaults(
+        image=config.gateway.image,
+        image_pull_policy=config.gateway.image_pull_policy,
+        start=gateway.StartTimes(
+            answer_timeout=config.start.answer_timeout,
+            answer_after=config.start.answer_after,
+            grace=config.start.grace,
+        ),
+        cluster_role=config.gateway.cluster_role,
+        hub_api_url=config.hub.api_url if config.hub.enabled else None,
+        service_name=config.service.name,
+        for_user_namespaces=(
+            (config.namespace, config.gateway.name) if config.user_namespaces.enabled else None
+        ),
+    )
+
+
+def shared_gateway(config: Settings) -> Object:
+    """The JupyterGateway for everybody."""
+    return {
+        "apiVersion": JUPYTER_GATEWAYS.api_version,
+        "kind": JUPYTER_GATEWAYS.kind,
+        "metadata": {
+            "name": config.gateway.name,
+            "namespace": config.namespace,
+            "labels": {LABEL_MANAGED_BY: MANAGER},
+        },
+        "spec": config.gateway_spec(),
+    }

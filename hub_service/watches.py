@@ -1,0 +1,96 @@
+"""What the service watches: a current copy of each kind, kept whether it leads or stands by."""
+
+from __future__ import annotations
+
+from hub_service.kinds import (
+    COMPONENT_GATEWAY,
+    COMPONENT_KERNEL,
+    COMPONENT_NOTEBOOK,
+    DEPLOYMENTS,
+    JUPYTER_GATEWAYS,
+    JUPYTER_KERNEL_SPECS,
+    JUPYTER_KERNEL_TEMPLATES,
+    JUPYTER_KERNELS,
+    JUPYTER_NOTEBOOKS,
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    LABEL_OWNER,
+    MANAGER,
+    NAMESPACES,
+    PODS,
+    Resource,
+)
+from hub_service.kube import Cluster, Reflector
+from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile import kernelspecs as kernelspec_reconciling
+from hub_service.reconcile import notebooks as notebook_reconciling
+from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
+from hub_service.reconcile.namespaces import Scope
+from hub_service.settings import Settings
+
+
+class Watches:
+    """Reflectors of the namespaces that the service looks after, which `scope` tells."""
+
+    def __init__(self, cluster: Cluster, config: Settings) -> None:
+        self.users = (
+            Reflector(cluster, NAMESPACES, None, label_selector=LABEL_OWNER)
+            if config.user_namespaces.enabled
+            else None
+        )
+        self.scope = Scope({config.namespace, *config.extra_namespaces}, self.users)
+        namespace = self.scope.watched
+        self.kernels = Reflector(
+            cluster,
+            JUPYTER_KERNELS,
+            namespace,
+            indexers={
+                kernel_reconciling.BY_OWNER: kernel_reconciling.owner_of,
+                BY_GATEWAY: gateway_of,
+                notebook_reconciling.BY_NOTEBOOK: notebook_reconciling.notebook_of,
+                **kernelspec_reconciling.KERNEL_INDEXERS,
+            },
+        )
+        self.pods = Reflector(
+            cluster,
+            PODS,
+            namespace,
+            label_selector=_selector(COMPONENT_KERNEL),
+            indexers={kernel_reconciling.BY_KERNEL: kernel_reconciling.kernel_of},
+        )
+        self.kernel_specs = Reflector(
+            cluster,
+            JUPYTER_KERNEL_SPECS,
+            namespace,
+            indexers=kernelspec_reconciling.SPEC_INDEXERS,
+        )
+        self.notebooks = Reflector(
+            cluster, JUPYTER_NOTEBOOKS, namespace, indexers={BY_GATEWAY: gateway_of}
+        )
+
+        def plain(resource: Resource, label_selector: str | None = None) -> Reflector:
+            return Reflector(cluster, resource, namespace, label_selector=label_selector)
+
+        self.templates = plain(JUPYTER_KERNEL_TEMPLATES)
+        self.gateways = plain(JUPYTER_GATEWAYS)
+        self.gateway_deployments = plain(DEPLOYMENTS, _selector(COMPONENT_GATEWAY))
+        self.notebook_deployments = plain(DEPLOYMENTS, _selector(COMPONENT_NOTEBOOK))
+
+    @property
+    def all(self) -> list[Reflector]:
+        """All reflectors."""
+        return [
+            self.kernels,
+            self.pods,
+            self.gateways,
+            self.gateway_deployments,
+            self.kernel_specs,
+            self.templates,
+            self.notebooks,
+            self.notebook_deployments,
+            *([self.users] if self.users is not None else []),
+        ]
+
+
+def _selector(component: str) -> str:
+    return f"{LABEL_COMPONENT}={component},{LABEL_MANAGED_BY}={MANAGER}"
