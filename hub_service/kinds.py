@@ -73,6 +73,12 @@ ANNOTATION_SERVER = f"{GROUP}/server-name"
 # On a JupyterKernel: the notebooks it runs for, as JSON; what a new notebook server is told.
 ANNOTATION_SESSIONS = f"{GROUP}/sessions"
 
+# The same, for the gateway's next process: what Jupyter knows the kernel's spec as (that of a
+# variant has a name of its own), how it is interrupted, and that its user has shut it down.
+ANNOTATION_KERNEL_NAME = f"{GROUP}/kernel-name"
+ANNOTATION_INTERRUPT_MODE = f"{GROUP}/interrupt-mode"
+ANNOTATION_SHUT_DOWN = f"{GROUP}/shut-down"
+
 # Zero to JupyterHub's network policies let pods with this label reach the hub.
 LABEL_NETWORK_ACCESS_HUB = "hub.jupyter.org/network-access-hub"
 
@@ -183,6 +189,11 @@ def namespace_of(item: Object) -> str:
 def uid_of(item: Object) -> str:
     """metadata.uid."""
     return str(item["metadata"]["uid"])
+
+
+def annotations_of(item: Object) -> dict[str, str]:
+    """metadata.annotations, an empty dict where there are none."""
+    return item["metadata"].get("annotations") or {}
 
 
 def is_deleting(item: Object) -> bool:

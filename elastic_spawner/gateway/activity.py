@@ -48,6 +48,8 @@ class Activity:
     accepted: headers of execute_requests that were passed on and are not done, oldest first.
     running: what it works on: message id by (message type, subshell id).
     taken_up: header of the execute_request it took up last; {} before the first.
+    unanswered: it was served by another process of the gateway and has not answered this one yet.
+    What it was asked before is done once it does, so it counts as busy until then.
     """
 
     last_activity: datetime
@@ -56,11 +58,12 @@ class Activity:
     accepted: tuple[Mapping[str, Any], ...] = ()
     running: Mapping[tuple[str, str], str] = field(default_factory=dict)
     taken_up: Mapping[str, Any] = field(default_factory=dict)
+    unanswered: bool = False
 
     @property
     def execution_state(self) -> str:
         """One of starting, idle, busy."""
-        if self.accepted or self.running:
+        if self.accepted or self.running or self.unanswered:
             return BUSY
         return IDLE if self.known else STARTING
 
@@ -78,8 +81,26 @@ def started(now: datetime) -> Activity:
     return Activity(last_activity=now)
 
 
+def adopted(reported: Mapping[str, Any], now: datetime) -> Activity:
+    """A kernel that another process of the gateway has served.
+
+    reported: what was written of it last, as `status` gives it; {} where nothing was. Whether it
+    is idle still, only the kernel itself can say.
+    """
+    is_idle = reported.get("executionState") == IDLE
+    return Activity(
+        last_activity=timestamps.parse(reported.get("lastActivity")) or now,
+        idle_since=timestamps.parse(reported.get("idleSince")) if is_idle else None,
+        unanswered=True,
+    )
+
+
 def answered(activity: Activity, now: datetime) -> Activity:
-    """The kernel answered a kernel_info_request on its shell channel."""
+    """The kernel answered a kernel_info_request of the gateway's own on its shell channel."""
+    if activity.unanswered:
+        # One that was idle before is so still; another has just finished something.
+        last = activity.last_activity if activity.idle_since else now
+        activity = replace(activity, last_activity=last, unanswered=False, known=False)
     return activity if activity.known else _settled(replace(activity, known=True), now)
 
 
@@ -107,12 +128,17 @@ def published(
     """
     kind = parent.get("msg_type", "")
     if kind in _PASSIVE:
-        return answered(activity, now) if state == IDLE else activity
+        # On the control channel a kernel answers beside its work.
+        return answered(activity, now) if state == IDLE and not activity.unanswered else activity
     if message_type == "iopub_welcome":
         return activity  # somebody has subscribed
     if message_type == "status" and (not kind or state not in (IDLE, BUSY)):
         return activity  # `starting`, or a status of nobody's request
     activity = replace(activity, known=True, last_activity=now)
+    if activity.unanswered:
+        activity = replace(activity, idle_since=None)
+        if kind == _EXECUTE and not activity.taken_up:
+            activity = replace(activity, taken_up=dict(parent))
     if message_type != "status" or kind in _CONTROL:
         return _settled(activity, now)
     return _taken_up(activity, parent) if state == BUSY else done(activity, parent, now)

@@ -21,8 +21,11 @@ from elastic_spawner.gateway.handlers import ROUTES, HealthHandler
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 from elastic_spawner.gateway.kernelspecs import ResourceKernelSpecManager
 from elastic_spawner.gateway.oversize import MAX_LIMIT
-from elastic_spawner.gateway.runtime import Runtime, delete_leftovers, running
+from elastic_spawner.gateway.runtime import Runtime, running
 from elastic_spawner.gateway.settings import GatewaySettings
+
+# Seconds for what is still to be written of kernels when the process ends.
+_WRITE_WITHIN = 3.0
 
 
 class ElasticGatewayApp(EnterpriseGatewayApp):
@@ -89,19 +92,34 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         async with running(self.gateway_settings) as self.runtime:
-            for name in await delete_leftovers(self.runtime):
-                self.log.warning("%s was left behind by an earlier process: deleted", name)
             self._follow(self.runtime.gateway.current)
             self.runtime.gateway.subscribe(self._follow)
             self.init_configurables()
+            count = await self.kernel_manager.adopt_all()
             self.init_webapp()
             self.init_http_server()
-            self.log.info("serving %s on port %d", self.gateway_settings.name, self.port)
+            self.log.info(
+                "serving %s on port %d, with %d kernels",
+                self.gateway_settings.name,
+                self.port,
+                count,
+            )
             await stopped.wait()
-            self.log.info("stopping; kernels of this gateway end")
-            self.http_server.stop()
-            await self.kernel_manager.shutdown_all()
-            await self.http_server.close_all_connections()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """End this process, and no kernel: another process of the gateway goes on with them.
+
+        It is served on until everybody knows that this one is going, and has answered what it was
+        asked. Only then do clients lose their websockets, and reconnect to another.
+        """
+        self.runtime.stopping.set()
+        self.log.info("stopping; kernels go on")
+        await asyncio.sleep(self.gateway_settings.leave_after)
+        self.http_server.stop()
+        await self.kernel_manager.send_clients_away()
+        await self.runtime.reporter.flush(_WRITE_WITHIN)
+        await self.http_server.close_all_connections()
 
 
 def _log_request(handler: RequestHandler) -> None:

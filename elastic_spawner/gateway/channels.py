@@ -66,6 +66,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         authorization = self.request.headers.get("Authorization")
         self.caller = await self.settings["runtime"].caller(authorization)
         kernels: ElasticMappingKernelManager = self.settings["kernel_manager"]
+        await kernels.find(self.path_kwargs["kernel_id"], self.caller)
         self.manager = kernels.owned(self.path_kwargs["kernel_id"], self.caller)
         prepared = super().prepare()
         if prepared is not None:

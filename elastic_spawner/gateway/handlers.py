@@ -60,6 +60,8 @@ class AuthenticatedHandler(JSONHandler):
         self.caller = await self.runtime.caller(self.request.headers.get("Authorization"))
         if self.caller.is_service != self.serves_service:
             raise KernelError(403, "NotForThisCaller", "This is not for you to call.")
+        if kernel_id := self.path_kwargs.get("kernel_id"):
+            await self.kernels.find(kernel_id, self.caller)
 
     def kernel(self, kernel_id: str) -> ElasticKernelManager:
         """A kernel of the caller's; KernelError 404."""
@@ -114,6 +116,8 @@ class KernelsHandler(AuthenticatedHandler):
 
     def on_connection_close(self) -> None:
         """The client has gone: a kernel that it will never know of is not started for it."""
+        if self.runtime.is_stopping:
+            return  # it hasn't: another process of the gateway goes on with the kernel
         if self._starting is not None and not self._starting.done():
             self.settings["log"].info("a start is given up: %s has gone", self.caller.name)
             self._starting.cancel()

@@ -32,6 +32,8 @@ class KernelRequest:
 
     server: name of the owner's hub server ("" is the default one), None where it is not known.
     notebook: (namespace, name) of the JupyterNotebook that asks for it, if one does.
+    kernel_name: what Jupyter knows the spec as, or its variant.
+    interrupt_mode: message or signal.
     template: the pod template, resolved from the spec.
     template_reference: (namespace, name) of the JupyterKernelTemplate that the spec named, if any.
     parameters: values of the spec's parameters, by variable.
@@ -45,6 +47,8 @@ class KernelRequest:
     owner: str
     server: str | None
     spec_name: str
+    kernel_name: str
+    interrupt_mode: str
     template: Object
     template_reference: tuple[str, str] | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -128,7 +132,15 @@ def jupyter_kernel(request: KernelRequest) -> Object:
     return {
         "apiVersion": kinds.JUPYTER_KERNELS.api_version,
         "kind": kinds.JUPYTER_KERNELS.kind,
-        "metadata": {"name": name, "namespace": request.namespace, "labels": _labels(request)},
+        "metadata": {
+            "name": name,
+            "namespace": request.namespace,
+            "labels": _labels(request),
+            "annotations": {
+                kinds.ANNOTATION_KERNEL_NAME: request.kernel_name,
+                kinds.ANNOTATION_INTERRUPT_MODE: request.interrupt_mode,
+            },
+        },
         "spec": spec,
     }
 
@@ -150,6 +162,11 @@ def interrupt_outcome(kernel: Object | None, interrupt_id: str) -> Object | None
     outcome: Object = kinds.status_of(kernel or {}).get("interrupt") or {}
     settled = outcome.get("id") == interrupt_id and "delivered" in outcome
     return outcome if settled else None
+
+
+def incarnation(kernel: Object | None) -> int:
+    """Number of the pod that a JupyterKernel asks for."""
+    return int(kinds.spec_of(kernel or {}).get("incarnation") or 0)
 
 
 def gateway_selector(gateway: str) -> str:

@@ -9,9 +9,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from traitlets import default, observe
 
 from elastic_spawner.gateway import activity as activities
+from elastic_spawner.gateway import kernel_resource
+from elastic_spawner.gateway.adoption import Found
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.holding import minimal_introduction
 from elastic_spawner.gateway.identity import Identity
@@ -35,6 +38,10 @@ _INHERITED = (
     "inherited_envs",
 )
 _DEAD = "dead"
+# What a report of a kernel's activity has at least.
+_REPORTED = {"executionState", "lastActivity", "connections"}
+# Seconds in which an idle kernel that was taken over has answered, and its clients are back.
+_REPORT_AFTER = 2.0
 
 
 class KernelClient(Protocol):
@@ -48,6 +55,9 @@ class KernelClient(Protocol):
 
     async def reconnect(self) -> None:
         """Connect to the kernel's new pod; returns when it answers there."""
+
+    def close(self) -> asyncio.Future[None]:
+        """Send the client away; done once it has gone."""
 
     def resume(self) -> None:
         """The kernel has a pod, or won't have one: go on with what was held back."""
@@ -196,6 +206,56 @@ class ElasticKernelManager(RemoteKernelManager):
             self._entering.add(task)
             task.add_done_callback(self._entering.discard)
 
+    def adopt(self, found: Found, key: str) -> None:
+        """Serve a kernel that another process of the gateway has started.
+
+        One that has ended is so for its clients; one that is on its way is waited for.
+        """
+        # Not by its name: the spec may have been changed, or be gone.
+        self._kernel_spec = KernelSpec(
+            display_name=found.kernel_name, interrupt_mode=found.interrupt_mode
+        )
+        # Websockets take it over when they open, which may be before there is a pod.
+        self.session.key = key.encode()
+        self.announced = True
+        self.process_proxy = self.kernel = KernelProxy(self, {})
+        self.process_proxy.adopt(found, key)
+        start = KernelStart(found.owner, found.kernel_name, {}, self.runtime.start_timeout)
+        seen = self.process_proxy.observe()
+        answered = found.activity.get("executionState") in (kinds.IDLE, kinds.BUSY)
+        if not seen.ending and not (seen.pod_ip and answered):
+            self.begin(start, self._wait_for_first_answer())
+            return
+        self.start = start
+        self.start_restarter()
+        if seen.ending:
+            self.ended = seen.ending
+            self.monitor.give_up()
+            return
+        self.process_proxy.connect_to(seen.pod_ip or "")
+        self._connect_control_socket()
+        self.reachable = True
+        if _REPORTED <= found.activity.keys():
+            reported = {"idleSince": None, **found.activity}
+            self.runtime.reporter.knows(self.process_proxy.name, reported)
+        self.monitor.adopt(self.ip, dict(PORTS), found.activity)
+        # One that works in silence says nothing by itself of what has changed.
+        asyncio.get_running_loop().call_later(_REPORT_AFTER, self.report)
+
+    async def _wait_for_first_answer(self) -> None:
+        """A start that another process of the gateway has begun. KernelError."""
+        proxy = self.process_proxy
+        assert proxy is not None  # noqa: S101 - set by adopt
+        try:
+            await proxy.follow(proxy.incarnation, self._started.timeout)
+        except KernelError as error:
+            self.end(Ending(error.reason, error.message))
+            raise
+        self.start_restarter()
+        self._connect_control_socket()
+        self.serve()
+        self.look()
+
     def point_to(self, connection: dict[str, Any]) -> None:
         """Take over a connection; existing control connections are closed."""
         self._close_control_socket()
@@ -312,6 +372,10 @@ class ElasticKernelManager(RemoteKernelManager):
         """The watch has news of the kernel's resource."""
         if self.shutting_down or self._restart or not self.process_proxy:
             return
+        incarnation = kernel_resource.incarnation(self.process_proxy.resource())
+        if incarnation > self.process_proxy.incarnation and not self.sealed and not self.starting:
+            self._follow(incarnation)  # somebody has restarted it by another process
+            return
         if progress := self.progress:
             for client in self.clients:
                 client.show_progress(progress)
@@ -372,10 +436,22 @@ class ElasticKernelManager(RemoteKernelManager):
         assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
         if self.ended is None:
             self.request_shutdown(restart=True)
+        await self._move(self.process_proxy.replace_pod(self._started.timeout))
+
+    def _follow(self, incarnation: int) -> None:
+        """Move to a pod that another process of the gateway has asked for."""
+        assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
+        self.ended = None
+        pod = self.process_proxy.follow(incarnation, self._started.timeout)
+        self._restart = asyncio.create_task(self._move(pod))
+        self._restart.add_done_callback(self._restarted)
+
+    async def _move(self, pod: Coroutine[Any, Any, None]) -> None:
+        """Let go of the present pod, and connect to another once that answers."""
         self._disconnect()
         self.monitor.reset()
         try:
-            await self.process_proxy.replace_pod(self._started.timeout)
+            await pod
         except KernelError as error:
             if not self.shutting_down:
                 self.ended = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from traitlets import default
 from zmq import MAX_SOCKETS
 
+from elastic_spawner.gateway import adoption
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import Ending
@@ -19,11 +21,18 @@ from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import kinds
 from hub_service.kinds import Object
-from hub_service.kube import Key
+from hub_service.kube import ApiError, Key, key_of
 from hub_service.names import kernel_name
 
 # A kernel that ended for good stays listed as dead this long, so that its notebook can say why.
 _REMEMBER_ENDED = 3600.0
+# Secrets that are read at once when a process of the gateway takes over; seconds after which it
+# serves what it has, and seconds until one that could not be read is tried again.
+_READS_AT_ONCE = 32
+_ADOPT_WITHIN = 20.0
+_READ_AGAIN = (0.2, 1.0, 5.0, 15.0)
+# Seconds for websockets' clients to take note when they are sent away.
+_CLOSE_WITHIN = 1.0
 # A kernel takes three sockets, and each client of it four: with ZeroMQ's default of 1023 the
 # gateway would be full at some 140 kernels.
 _MAX_SOCKETS = 65_535
@@ -42,6 +51,9 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.introductions: dict[tuple[str, str], dict[str, Any]] = {}
+        self._adoptions: dict[str, asyncio.Task[None]] = {}
+        self._given_up: set[str] = set()
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
 
     @property
     def runtime(self) -> Runtime:
@@ -71,6 +83,8 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         try:
             await manager.started(hold)
         except Exception:
+            # Its resource may be there for a moment yet, and is nobody's then.
+            self._given_up.add(kernel_id)
             self._forget(kernel_id, manager)
             raise
         except asyncio.CancelledError:
@@ -103,6 +117,36 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         self.log.info("kernel %s of %s started", kernel_id, owner)
         manager.look()  # it may have ended between its first answer and now
 
+    async def adopt_all(self) -> int:
+        """Take over what other processes of this gateway have started; how many there are now.
+
+        Returns once that was tried with each; what can't be read now is tried again later.
+        """
+        for resource in self.runtime.kernels.store:
+            self._look_for_new(resource)
+        if self._adoptions:
+            await asyncio.wait(self._adoptions.values(), timeout=_ADOPT_WITHIN)
+        return len(self._kernels)
+
+    async def find(self, kernel_id: str, caller: Identity) -> None:
+        """See to it that a kernel which another process has just started is known here."""
+        if kernel_id in self._kernels or caller.is_service:
+            return
+        if kernel_id not in self._adoptions:
+            namespace = self.runtime.namespace_of_kernels(caller)
+            try:
+                resource = await self.runtime.cluster.get(
+                    kinds.JUPYTER_KERNELS, namespace, kernel_name(kernel_id)
+                )
+            except ApiError as error:
+                if error.status != 404:
+                    self.log.warning("kernel %s was not looked for: %s", kernel_id, error)
+                return
+            self.runtime.kernels.record(resource)
+            self._look_for_new(resource)
+        if task := self._adoptions.get(kernel_id):
+            await asyncio.wait({task}, timeout=_ADOPT_WITHIN)
+
     def owned(self, kernel_id: str, caller: Identity) -> ElasticKernelManager:
         """A kernel of the caller's; KernelError 404 where it is somebody else's, as for none."""
         manager: ElasticKernelManager | None = self._kernels.get(kernel_id)
@@ -126,18 +170,19 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     async def shutdown_kernel(self, kernel_id: str, *_: Any, **__: Any) -> None:
         """End a kernel and forget it."""
         manager: ElasticKernelManager = self._kernels[kernel_id]
+        self._given_up.add(kernel_id)
         self._forget(kernel_id, manager)
         await manager.shutdown_kernel()
 
     async def shutdown_all(self, *_: Any, **__: Any) -> None:
-        """End every kernel, the starting ones too; errors are logged, and the rest goes on."""
-        kernel_ids = self.list_kernel_ids()
-        results = await asyncio.gather(
-            *(self.shutdown_kernel(kernel_id) for kernel_id in kernel_ids), return_exceptions=True
-        )
-        for kernel_id, result in zip(kernel_ids, results, strict=True):
-            if isinstance(result, BaseException):
-                self.log.warning("kernel %s was not ended: %s", kernel_id, result)
+        """Nothing: kernels go on without this process."""
+
+    async def send_clients_away(self) -> None:
+        """Close all websockets; their clients connect to another process of the gateway."""
+        clients = [client for manager in self._kernels.values() for client in manager.clients]
+        closed = [client.close() for client in clients]
+        if closed:
+            await asyncio.wait(closed, timeout=_CLOSE_WITHIN)
 
     def seal(self, kernel_id: str, idle_before: datetime) -> ElasticKernelManager:
         """Seal a kernel if it is idle since then; the manager says whether it is `sealed`."""
@@ -154,7 +199,16 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
             return
         kernel_id = kinds.spec_of(resource).get("kernelID", "")
         manager: ElasticKernelManager | None = self._kernels.get(kernel_id)
-        if manager is None or kernel_name(kernel_id) != kinds.name_of(resource):
+        if new is None:
+            self._given_up.discard(kernel_id)
+        if manager is None:
+            self._look_for_new(resource)
+            return
+        if kernel_name(kernel_id) != kinds.name_of(resource):
+            return
+        if new is None and kinds.ANNOTATION_SHUT_DOWN in kinds.annotations_of(resource):
+            self._forget(kernel_id, manager)  # by its user, who asked another process for it
+            manager.end(Ending("KernelShutDown", "This kernel was shut down."))
             return
         manager.look()
         if new is None and manager.ended:
@@ -184,6 +238,72 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         """Drop what was kept, and the connections that it came by."""
         if kernel_id in self._kernels:
             super().stop_buffering(kernel_id)
+
+    def _look_for_new(self, resource: Object) -> None:
+        """Adopt the kernel, if it is one that this process does not know of and ought to."""
+        kernel_id = kinds.spec_of(resource).get("kernelID", "")
+        if (
+            kernel_id not in self._kernels
+            and kernel_id not in self._given_up
+            and kernel_id not in self._adoptions
+            and self.runtime.serves(resource)
+        ):
+            task = asyncio.create_task(self._adopt(key_of(resource)))
+            self._adoptions[kernel_id] = task
+            task.add_done_callback(lambda _: self._adoptions.pop(kernel_id, None))
+
+    async def _adopt(self, key: Key) -> None:
+        for delay in itertools.chain(_READ_AGAIN, itertools.repeat(_READ_AGAIN[-1])):
+            resource = self.runtime.kernels.store.get(key)
+            if resource is None or not self.runtime.serves(resource):
+                return
+            try:
+                found = adoption.read(resource)
+                async with self._reads:
+                    signing_key = await self._signing_key(found)
+            except adoption.UnusableError as error:
+                self.log.warning("kernel %s is deleted: %s", key, error)
+                self._delete(key)
+                return
+            except ApiError as error:
+                self.log.warning("kernel %s can't be served yet: %s", key, error)
+                await asyncio.sleep(delay)
+            else:
+                break
+        manager = self._new_manager(found)
+        self.register(found.kernel_id, manager)
+        manager.adopt(found, signing_key)
+        self._kernel_ports[found.kernel_id] = manager.ports
+        self._expect_client(manager)
+        manager.look()
+        state = manager.reason or manager.execution_state
+        self.log.info("kernel %s of %s found: %s", found.kernel_id, found.owner.name, state)
+
+    async def _signing_key(self, found: adoption.Found) -> str:
+        try:
+            secret = await self.runtime.cluster.get(kinds.SECRETS, found.namespace, found.secret)
+        except ApiError as error:
+            if error.status == 404:
+                raise adoption.UnusableError("its Secret is gone") from error
+            raise
+        return adoption.key_of(secret)
+
+    def _delete(self, key: Key) -> None:
+        self.runtime.insist(
+            f"deletion of {key}",
+            lambda: self.runtime.cluster.delete(kinds.JUPYTER_KERNELS, key.namespace, key.name),
+        )
+
+    def _new_manager(self, found: adoption.Found) -> ElasticKernelManager:
+        file = f"{self.connection_dir}/{kernel_name(found.kernel_id)}.json"  # never written
+        manager: ElasticKernelManager = self.kernel_manager_factory(
+            connection_file=file,
+            parent=self,
+            log=self.log,
+            kernel_name=found.kernel_name,
+            kernel_spec_manager=self.kernel_spec_manager,
+        )
+        return manager
 
     def _expect_client(self, manager: ElasticKernelManager) -> None:
         """End a start that no client is connected to for the grace."""

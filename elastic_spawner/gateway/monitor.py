@@ -43,6 +43,10 @@ class KernelMonitor:
 
     def start(self, ip: str, ports: dict[str, int]) -> None:
         """Connect to a kernel that has just begun, and ask whether it is ready."""
+        self._connect_and_ask(ip, ports)
+        self._update(activities.started(_now()))
+
+    def _connect_and_ask(self, ip: str, ports: dict[str, int]) -> None:
         self.stop()
         self._session = self._kernel_session.clone()
         iopub = self._connect(SUB, ip, ports["iopub_port"])
@@ -50,7 +54,17 @@ class KernelMonitor:
         shell = self._connect(DEALER, ip, ports["shell_port"])
         shell.on_recv(self._on_shell)
         self._session.send(shell, "kernel_info_request")
-        self._update(activities.started(_now()))
+
+    def adopt(self, ip: str, ports: dict[str, int], reported: dict[str, Any]) -> None:
+        """Connect to a kernel that may be at work, for another process of the gateway.
+
+        reported: its activity as it was written last.
+        """
+        # Websockets don't wait for an answer that comes when the running cell is done.
+        if not self.kernel_info.done():
+            self.kernel_info.set_result({})
+        self._connect_and_ask(ip, ports)
+        self.activity = activities.adopted(reported, _now())
 
     def reset(self) -> None:
         """The kernel's process is being replaced: disconnect, and know nothing of what it does."""

@@ -8,6 +8,7 @@ kernel's heartbeat. It never asks the API server how things are: `poll` answers 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -23,12 +24,13 @@ from enterprise_gateway.services.processproxies.processproxy import (
 )
 
 from elastic_spawner.gateway import environment, kernel_resource
+from elastic_spawner.gateway.adoption import Found
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import PORTS, Ending, KernelRequest, Observation
 from elastic_spawner.gateway.probe import heartbeat
 from elastic_spawner.gateway.runtime import Runtime
-from hub_service import kinds
+from hub_service import kinds, timestamps
 from hub_service.kube import ApiError
 from hub_service.names import kernel_name
 
@@ -95,6 +97,30 @@ class KernelProxy(RemoteProcessProxy):
             await self._connect(start.timeout)
         return self
 
+    def adopt(self, found: Found, key: str) -> None:
+        """Take over a kernel that another process of the gateway has started."""
+        self._namespace, self._key = found.namespace, key
+        self.incarnation = found.incarnation
+
+    def connect_to(self, ip: str) -> None:
+        """Point the manager to the kernel at that address, which has answered before."""
+        self.ip = ip
+        self.kernel_manager.point_to(kernel_resource.connection_info(ip, self._key))
+
+    async def follow(self, incarnation: int, timeout: float) -> None:
+        """Wait until the pod of that number answers, which another process has asked for.
+
+        Raises KernelError; the kernel is deleted then, unless somebody else has reached it.
+        """
+        self.incarnation = incarnation
+        try:
+            await self._connect(timeout)
+        except KernelError:
+            activity = kinds.status_of(self.resource() or {}).get("activity") or {}
+            if activity.get("executionState") not in (kinds.IDLE, kinds.BUSY):
+                self.delete_in_background()
+            raise
+
     async def replace_pod(self, timeout: float) -> None:
         """Ask for a new pod in place of the present one, and wait until it answers.
 
@@ -134,7 +160,13 @@ class KernelProxy(RemoteProcessProxy):
             raise KernelError(409, "NotInterrupted", str(outcome.get("message")))
 
     async def delete(self) -> None:
-        """Delete the kernel's resource; what belongs to it goes with it. Gone already is fine."""
+        """Delete the kernel's resource for its user; what belongs to it goes with it.
+
+        Gone already is fine. It says so first that it was the user, to other processes of the
+        gateway: the kernel is nothing that they have to account for.
+        """
+        with contextlib.suppress(KernelError):
+            await self.annotate(kinds.ANNOTATION_SHUT_DOWN, timestamps.seconds(datetime.now(UTC)))
         try:
             await self._runtime.cluster.delete(kinds.JUPYTER_KERNELS, self._namespace, self.name)
         except ApiError as error:
@@ -165,13 +197,17 @@ class KernelProxy(RemoteProcessProxy):
         """The kernel's resource as the watch has it; None once it is gone."""
         return self._runtime.kernels.store.get((self._namespace, self.name))
 
+    def observe(self) -> Observation:
+        """What the resource says of the kernel's pod: as the watch has it."""
+        return kernel_resource.observe(self.resource(), self.incarnation)
+
     def ending(self) -> Ending | None:
         """Why the kernel can't go on, None while it can: as the watch has it."""
-        return kernel_resource.observe(self.resource(), self.incarnation).ending
+        return self.observe().ending
 
     def progress(self) -> str:
         """What a kernel that doesn't answer yet waits for, in a sentence."""
-        seen = kernel_resource.observe(self.resource(), self.incarnation)
+        seen = self.observe()
         if seen.runs:
             return "The kernel's container runs; the kernel has not answered yet."
         return seen.waiting_for or "The kernel is being admitted."
@@ -227,6 +263,8 @@ class KernelProxy(RemoteProcessProxy):
             server=start.owner.server,
             notebook=start.owner.notebook,
             spec_name=kinds.name_of(catalog.get(start.spec_name)),
+            kernel_name=start.spec_name,
+            interrupt_mode=self.kernel_manager.kernel_spec.interrupt_mode,
             template=made.template,
             parameters=made.values,
             template_reference=catalog.template_of(start.spec_name),
@@ -246,10 +284,12 @@ class KernelProxy(RemoteProcessProxy):
                 )
             )
         except BaseException:
-            self._runtime.insist(
-                f"deletion of Secret {self.name}",
-                lambda: cluster.delete(kinds.SECRETS, namespace, self.name),
-            )
+            # Where this process ends, the kernel may have been made, and another goes on with it.
+            if not self._runtime.is_stopping:
+                self._runtime.insist(
+                    f"deletion of Secret {self.name}",
+                    lambda: cluster.delete(kinds.SECRETS, namespace, self.name),
+                )
             raise
         self._runtime.kernels.record(kernel)
         ownership = kernel_resource.secret_ownership(kernel)
@@ -265,8 +305,7 @@ class KernelProxy(RemoteProcessProxy):
         """
         ip = await self._address()
         await self._first_heartbeat(ip, timeout)
-        self.ip = ip
-        self.kernel_manager.point_to(kernel_resource.connection_info(ip, self._key))
+        self.connect_to(ip)
 
     async def _address(self) -> str:
         observation = None
@@ -340,7 +379,7 @@ class KernelProxy(RemoteProcessProxy):
         )
 
     def _too_late(self, timeout: float) -> KernelError:
-        waiting_for = kernel_resource.observe(self.resource(), self.incarnation).waiting_for
+        waiting_for = self.observe().waiting_for
         because = f" It was waiting: {waiting_for}" if waiting_for else ""
         return KernelError(
             504, "StartTimeout", f"The kernel did not answer within {timeout:.0f} seconds.{because}"

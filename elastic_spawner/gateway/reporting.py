@@ -7,6 +7,7 @@ happens in between is left out, since only the latest counts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -34,6 +35,7 @@ class ActivityReporter:
         self._wanted: dict[str, dict[str, Any]] = {}
         self._written: dict[str, dict[str, Any]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._flushing = asyncio.Event()
 
     def report(self, name: str, activity: dict[str, Any]) -> None:
         """Have `activity` written: at once, or a second after the last time."""
@@ -43,12 +45,22 @@ class ActivityReporter:
         if name not in self._tasks:
             self._tasks[name] = asyncio.create_task(self._run(name))
 
+    def knows(self, name: str, activity: dict[str, Any]) -> None:
+        """That activity stands in the kernel's resource already."""
+        self._written[name] = activity
+
     def forget(self, name: str) -> None:
         """The kernel has ended: nothing more is written for it."""
         self._wanted.pop(name, None)
         self._written.pop(name, None)
         if task := self._tasks.pop(name, None):
             task.cancel()
+
+    async def flush(self, timeout: float) -> None:
+        """Write what is still to be written, for that many seconds at most."""
+        self._flushing.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout)
 
     async def close(self) -> None:
         """Stop writing."""
@@ -66,10 +78,13 @@ class ActivityReporter:
                 if error.status == 404:
                     break  # deleted; the watch will say so
                 log.warning("activity of %s not written: %s; trying again", name, error)
+                if self._flushing.is_set():
+                    break
                 self._wanted.setdefault(name, activity)
                 delay = min(delay * 2, _MAX_DELAY)
             else:
                 self._written[name] = activity
                 delay = self._interval
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._flushing.wait(), delay)
         self._tasks.pop(name, None)

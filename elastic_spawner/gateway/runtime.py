@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from elastic_spawner.gateway.adoption import is_served_by
 from elastic_spawner.gateway.authentication import Authenticator, HubAuthenticator
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.gateway_resource import GatewayResource
@@ -33,7 +34,8 @@ class Runtime:
 
     gateway: the JupyterGateway that is served; kernels: its JupyterKernels; specs, templates: of
     the specs' namespace; catalog: the specs that it offers; namespaces: those of users, where
-    kernels are made there.
+    kernels are made there; stopping: set once this process is about to end, and its kernels are to
+    go on without it.
     """
 
     settings: GatewaySettings
@@ -46,6 +48,7 @@ class Runtime:
     authenticator: Authenticator
     reporter: ActivityReporter
     namespaces: Reflector | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
@@ -58,6 +61,15 @@ class Runtime:
     def is_synced(self) -> bool:
         """Whether every cache has its first list."""
         return all(cache.is_synced for cache in self.caches)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this process is about to end."""
+        return self.stopping.is_set()
+
+    def serves(self, kernel: kinds.Object) -> bool:
+        """Whether it is a kernel of this gateway, and stays."""
+        return is_served_by(kernel, (self.settings.namespace, self.settings.name))
 
     @property
     def start_timeout(self) -> float:
@@ -205,20 +217,3 @@ async def _insist(what: str, call: Callable[[], Awaitable[object]]) -> None:
             return
         if delay is not None:
             await asyncio.sleep(delay)
-
-
-async def delete_leftovers(runtime: Runtime) -> list[str]:
-    """Delete the kernels that an earlier process of this gateway left behind; returns their names.
-
-    Nobody can reach them: a gateway knows only the kernels that it started itself.
-    """
-    own = (runtime.settings.namespace, runtime.settings.name)
-    kernels = [k for k in runtime.kernels.store if kinds.gateway_reference(k) == own]
-    for kernel in kernels:
-        namespace, name = kinds.namespace_of(kernel), kinds.name_of(kernel)
-        try:
-            await runtime.cluster.delete(kinds.JUPYTER_KERNELS, namespace, name)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-    return [kinds.name_of(kernel) for kernel in kernels]

@@ -88,6 +88,7 @@ class Gateway:
                 "ELASTIC_NAMESPACE": self.namespace,
                 "ELASTIC_GATEWAY_NAME": self.name,
                 "ELASTIC_PORT": str(self.port),
+                "ELASTIC_LEAVE_AFTER": "0",
                 "KERNEL_SECRET_OF_GATEWAY": "must-not-reach-kernels",
             },
         )

@@ -178,3 +178,36 @@ def test_reports_that_say_nothing_new_are_left_out() -> None:
     assert activities.worth_reporting(
         first, activities.status(history.passed_on("execute_request").activity, 0)
     )
+
+
+IDLE_BEFORE = {
+    "executionState": "idle",
+    "lastActivity": "2025-12-31T10:00:00.000000Z",
+    "idleSince": "2025-12-31T10:00:00.000000Z",
+    "connections": 1,
+}
+
+
+def test_a_kernel_that_is_taken_over_is_busy_until_it_answers() -> None:
+    idle = activities.adopted(IDLE_BEFORE, START)
+    assert idle.execution_state == "busy"
+    assert not activities.may_seal(idle, START)
+    idle = activities.answered(idle, START)
+    assert activities.status(idle, 1) == IDLE_BEFORE
+
+    busy = activities.answered(activities.adopted({"executionState": "busy"}, START), START)
+    assert (busy.execution_state, busy.idle_since) == ("idle", START)
+
+
+def test_a_kernel_that_is_taken_over_in_the_middle_of_a_cell() -> None:
+    cell = header("execute_request", "a")
+    activity = activities.adopted(IDLE_BEFORE, START)
+    activity = activities.published(activity, "stream", cell, None, START)
+    assert (activity.execution_state, activity.idle_since) == ("busy", None)
+    assert activity.cell == cell
+    # Its control channel answers beside the cell.
+    info = header("kernel_info_request", "b")
+    activity = activities.published(activity, "status", info, "idle", START)
+    assert activity.execution_state == "busy"
+    activity = activities.published(activity, "status", cell, "idle", START)
+    assert activities.answered(activity, START).idle_since == START

@@ -6,14 +6,13 @@ import asyncio
 import base64
 import json
 from itertools import chain
-from pathlib import Path
 
 import pytest
 
 from hub_service import kinds
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNELS, SECRETS
 from hub_service.kube import Reflector, key_of
-from tests.gateway.conftest import Gateway, a_gateway, spec
+from tests.gateway.conftest import Gateway, spec
 from tests.gateway.support import DEADLINE, V1, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -350,22 +349,6 @@ async def test_any_user_name_works(gateway: Gateway, name: str) -> None:
         assert await channels.run(code) == f"{name}\n"
     assert gateway.kernels.of(kernel)["spec"]["owner"] == name
     await person.request("DELETE", f"/api/kernels/{kernel}")
-
-
-async def test_sigterm_ends_the_kernels_and_sigkill_leaves_them_to_the_next(
-    tmp_path: Path,
-) -> None:
-    async with a_gateway(tmp_path) as gateway:
-        alice = gateway.client("alice")
-        kernel = await alice.start()
-        await gateway.stop(kill=True)
-        await gateway.start()
-        await gateway.kernels.until(kernel, lambda item: item is None)
-        assert (await alice.request("GET", "/api/kernels")).body == []
-
-        kernel = await alice.start()
-        assert await gateway.stop() == 0
-        await gateway.kernels.until(kernel, lambda item: item is None)
 
 
 async def no_kernels_of(gateway: Gateway, owner: str) -> None:

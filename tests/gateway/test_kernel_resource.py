@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from elastic_spawner.gateway import adoption
+from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import KernelRequest, jupyter_kernel, observe
 from hub_service import kernel as kernels
 from hub_service.kinds import Object, Reason
@@ -20,6 +22,8 @@ REQUEST = KernelRequest(
     owner="Zoë@b.org",
     server=None,
     spec_name="python",
+    kernel_name="python-large",
+    interrupt_mode="signal",
     template={"spec": {"containers": [{"name": "kernel", "image": "i"}]}},
     cull_idle_timeout=60,
 )
@@ -128,3 +132,31 @@ def test_a_kernel_that_is_gone_going_or_culled() -> None:
     ending = observe(culled, 0).ending
     assert ending
     assert ending.message == "Idle for an hour."
+
+
+def test_what_is_found_again() -> None:
+    kernel = with_pod(admitted(), {"running": {}}, "Running", "10.0.0.7")
+    kernel["metadata"]["uid"] = "u"
+    assert adoption.is_served_by(kernel, ("gateways", "shared"))
+    assert not adoption.is_served_by(kernel, ("users", "shared"))
+
+    found = adoption.read(kernel)
+
+    assert found.owner == Identity("Zoë@b.org")
+    assert (found.kernel_id, found.kernel_name, found.interrupt_mode) == (
+        "0b6f",
+        "python-large",
+        "signal",
+    )
+    assert (found.namespace, found.secret, found.activity) == ("users", "kernel-0b6f", {})
+
+
+def test_what_nobody_can_use() -> None:
+    kernel = created()
+    refused = kernels.status_of_admission(
+        kernel, admitted=False, reason=Reason.QUOTA_EXCEEDED, message="Too many.", now=NOW
+    )
+    with pytest.raises(adoption.UnusableError, match="refused"):
+        adoption.read(with_status(kernel, **refused))
+    with pytest.raises(adoption.UnusableError, match="no connection file"):
+        adoption.key_of({"data": {}})

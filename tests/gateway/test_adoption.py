@@ -1,0 +1,125 @@
+"""A gateway that ends, in whichever way, and the next process that finds its kernels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from hub_service import kinds
+from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNELS, SECRETS
+from tests.gateway.conftest import Gateway, a_gateway, spec
+from tests.gateway.support import says
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """One that is ended and started again."""
+    async with a_gateway(tmp_path_factory.mktemp("kernels")) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("kill", [True, False], ids=["SIGKILL", "SIGTERM"])
+async def test_the_next_process_finds_kernels_idle_and_busy(gateway: Gateway, kill: bool) -> None:
+    alice, bob = gateway.client("alice"), gateway.client("bob")
+    await gateway.cluster.create(
+        JUPYTER_KERNEL_SPECS,
+        gateway.namespace,
+        spec(f"passing-{kill}".lower(), interruptMode="signal"),
+    )
+    idle, busy = await alice.start(), await bob.start()
+    sessions = [{"id": "1", "path": "a.ipynb", "name": "a", "type": "notebook"}]
+    await alice.request("PUT", f"/api/kernels/{idle}/sessions", {"sessions": sessions})
+    async with alice.channels(idle) as channels:
+        await channels.run("x = 41")
+    await gateway.kernels.until(
+        idle,
+        lambda i: (
+            bool(i)
+            and i["status"].get("activity", {}).get("executionState") == "idle"
+            and i["status"]["activity"]["connections"] == 0
+        ),
+    )
+    before = (await alice.request("GET", f"/api/kernels/{idle}")).body
+    async with bob.channels(busy, session="bobs") as channels:
+        await channels.run("import time; y = 1")
+        cell = await channels.execute("print('on it', flush=True)\ntime.sleep(600)")
+        await channels.until(lambda m: m["content"].get("text", "").startswith("on it"))
+        await gateway.kernels.until(
+            busy, lambda i: bool(i) and i["status"]["activity"]["executionState"] == "busy"
+        )
+
+        assert await gateway.stop(kill=kill) == (-9 if kill else 0)
+    await gateway.start()
+
+    (found,) = (await alice.request("GET", "/api/kernels")).body
+    assert await alice.state(idle) == "idle"
+    assert {key: found[key] for key in ("id", "name", "server", "sessions", "last_activity")} == {
+        key: before[key] for key in ("id", "name", "server", "sessions", "last_activity")
+    }
+    assert (await bob.request("GET", f"/api/kernels/{idle}")).status == 404
+    async with alice.channels(idle) as channels:
+        assert await channels.run("print(x + 1)") == "42\n"
+    assert await bob.state(busy) == "busy"
+    async with bob.channels(busy, session="bobs") as channels:
+        assert (await bob.request("POST", f"/api/kernels/{busy}/interrupt")).status == 204
+        reply, _ = await channels.result(cell)  # it goes to whoever has the session now
+        assert reply["ename"] == "KeyboardInterrupt"
+        assert await channels.run("print(y)") == "1\n"
+        assert (await bob.request("POST", f"/api/kernels/{busy}/restart")).status == 200
+        assert await channels.run("print('y' in globals())") == "False\n"
+    for client, kernel in ((alice, idle), (bob, busy)):
+        assert (await client.request("DELETE", f"/api/kernels/{kernel}")).status == 204
+        await gateway.kernels.until(kernel, lambda item: item is None)
+
+
+async def test_what_became_of_a_kernel_meanwhile(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    killed, ended, secretless = await asyncio.gather(*(alice.start() for _ in range(3)))
+    await gateway.stop(kill=True)
+    gateway.kernels.pods[f"kernel-{killed}"].kill()
+    await gateway.kernels.until(
+        killed, lambda i: bool(i) and kinds.status_of(i)["phase"] == kinds.Phase.FAILED
+    )
+    await gateway.cluster.delete(JUPYTER_KERNELS, gateway.namespace, f"kernel-{ended}")
+    await gateway.cluster.delete(SECRETS, gateway.namespace, f"kernel-{secretless}")
+    await gateway.start()
+
+    await gateway.kernels.until(secretless, lambda item: item is None)
+    (found,) = (await alice.request("GET", "/api/kernels")).body
+    assert (found["id"], found["execution_state"]) == (killed, "dead")
+    assert "out of memory" in found["reason"]
+    async with alice.channels(killed) as channels:
+        await channels.until(says("dead"))
+        assert (await alice.request("POST", f"/api/kernels/{killed}/restart")).status == 200
+        assert await channels.run("print('back')") == "back\n"
+    await alice.request("DELETE", f"/api/kernels/{killed}")
+
+
+async def test_a_start_that_is_under_way_goes_on(gateway: Gateway) -> None:
+    slow = gateway.client("slow")
+    gateway.kernels.hold.add("slow")
+    starting = asyncio.create_task(slow.request("POST", "/api/kernels", {"name": "python"}))
+    created = asyncio.get_running_loop().create_future()
+    gateway.kernels.cache.subscribe(
+        lambda _, __, new: (
+            created.set_result(new)
+            if new and new["spec"]["owner"] == "slow" and not created.done()
+            else None
+        )
+    )
+    kernel = (await created)["spec"]["kernelID"]
+    await gateway.stop(kill=True)
+    await asyncio.gather(starting, return_exceptions=True)
+    await gateway.start()
+    assert await slow.state(kernel) == "starting"
+
+    gateway.kernels.let_go("slow")
+
+    async with slow.channels(kernel) as channels:
+        assert await channels.run("print('here')") == "here\n"
+    await slow.request("DELETE", f"/api/kernels/{kernel}")
