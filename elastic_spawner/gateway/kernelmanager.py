@@ -235,7 +235,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.process_proxy.connect_to(seen.pod_ip or "")
         self._connect_control_socket()
         self.reachable = True
-        if _REPORTED <= found.activity.keys():
+        if found.activity.keys() >= _REPORTED:
             reported = {"idleSince": None, **found.activity}
             self.runtime.reporter.knows(self.process_proxy.name, reported)
         self.monitor.adopt(self.ip, dict(PORTS), found.activity)

@@ -126,7 +126,6 @@ class Kernels:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: set[tuple[str, int]] = set()
         self._interrupts: set[str] = set()
-        self._held: list[Object] = []
         self.cache = Reflector(cluster, kinds.JUPYTER_KERNELS, namespace, on_change=self._on_change)
 
     def of(self, kernel_id: str) -> Object:
@@ -177,21 +176,8 @@ class Kernels:
             now=datetime.now(UTC),
         )
         item = await self._write(item, admission)
-        if refused:
+        if refused or owner in self.hold:
             return
-        if owner in self.hold:
-            self._held.append(item)
-            return
-        await self._make_pod(item)
-
-    def let_go(self, owner: str) -> None:
-        """Go on with the kernels of one who was on hold."""
-        self.hold.discard(owner)
-        for item in [one for one in self._held if kinds.spec_of(one)["owner"] == owner]:
-            self._held.remove(item)
-            self._begin(self._make_pod(item))
-
-    async def _make_pod(self, item: Object) -> None:
         pod, ip = kernels.desired_pod(item), next(self.addresses)
         if gate := self.gates.get(owner):
             await self.waits(item, "Waiting for a GPU.")

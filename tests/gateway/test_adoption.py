@@ -102,24 +102,19 @@ async def test_what_became_of_a_kernel_meanwhile(gateway: Gateway) -> None:
 
 async def test_a_start_that_is_under_way_goes_on(gateway: Gateway) -> None:
     slow = gateway.client("slow")
-    gateway.kernels.hold.add("slow")
-    starting = asyncio.create_task(slow.request("POST", "/api/kernels", {"name": "python"}))
-    created = asyncio.get_running_loop().create_future()
-    gateway.kernels.cache.subscribe(
-        lambda _, __, new: (
-            created.set_result(new)
-            if new and new["spec"]["owner"] == "slow" and not created.done()
-            else None
-        )
-    )
-    kernel = (await created)["spec"]["kernelID"]
+    room = gateway.kernels.gates["slow"] = asyncio.Event()
+    answer = await slow.request("POST", "/api/kernels", {"name": "python"})
+    assert (answer.status, answer.body["execution_state"]) == (201, "starting")
+    kernel = answer.body["id"]
     await gateway.stop(kill=True)
-    await asyncio.gather(starting, return_exceptions=True)
     await gateway.start()
-    assert await slow.state(kernel) == "starting"
-
-    gateway.kernels.let_go("slow")
+    model = (await slow.request("GET", f"/api/kernels/{kernel}")).body
+    assert (model["execution_state"], model["reason"]) == ("starting", "Waiting for a GPU.")
 
     async with slow.channels(kernel) as channels:
-        assert await channels.run("print('here')") == "here\n"
+        cell = await channels.execute("print('here')")
+        await channels.until(lambda m: "Waiting for a GPU" in m["content"].get("text", ""))
+        room.set()
+        _, text = await channels.result(cell)
+    assert text.endswith("here\n")
     await slow.request("DELETE", f"/api/kernels/{kernel}")
