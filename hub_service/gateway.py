@@ -53,6 +53,11 @@ class StartTimes:
     grace: int
 
 
+# Seconds: a gateway that is told to end serves on until every node sends requests elsewhere and
+# starts that it was asked for are answered. It ends by itself then.
+_TERMINATION_GRACE = 60
+
+
 @dataclass(frozen=True)
 class Defaults:
     """What a JupyterGateway that doesn't say otherwise gets, and where the hub is.
@@ -163,16 +168,19 @@ def _service(gateway: Object) -> Object:
 
 def _deployment(gateway: Object, defaults: Defaults) -> Object:
     return {
-        "replicas": 1,
-        # Two at a time would serve the same kernels with a state of their own each.
-        "strategy": {"type": "Recreate"},
+        "replicas": spec_of(gateway).get("replicas") or 1,
+        # The next pod serves the same kernels before the present one is told to end.
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+        },
         "selector": {"matchLabels": _selector(gateway)},
         "template": {
             "metadata": {"labels": {**_labels(gateway), LABEL_NETWORK_ACCESS_HUB: "true"}},
             "spec": {
                 "serviceAccountName": name_of(gateway),
                 "enableServiceLinks": False,
-                "terminationGracePeriodSeconds": 10,
+                "terminationGracePeriodSeconds": _TERMINATION_GRACE,
                 "securityContext": {
                     "runAsNonRoot": True,
                     "seccompProfile": {"type": "RuntimeDefault"},

@@ -78,6 +78,14 @@ class GatewaySettings(_Section):
     resources: dict[str, Any] = Field(
         default_factory=dict, description="Kubernetes resources (requests, limits) of the gateway."
     )
+    replicas: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Pods of a gateway. Each serves all of its kernels, so one may be lost at any "
+        "time.",
+        json_schema_extra={"unit": "pods"},
+    )
     cull_idle_timeout: int | None = Field(
         None,
         description="Seconds after which an idle kernel of this gateway ends; 0 or less: never. "
@@ -317,6 +325,7 @@ class Settings(_Section):
             "kernels": wanted.kernels,
             "defaultKernel": wanted.default_kernel,
             "clusterRole": wanted.cluster_role,
+            "replicas": wanted.replicas,
             "startTimeout": self.start.answer_timeout,
             "startAnswerAfter": self.start.answer_after,
             "startGrace": self.start.grace,

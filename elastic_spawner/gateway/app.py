@@ -24,7 +24,9 @@ from elastic_spawner.gateway.oversize import MAX_LIMIT
 from elastic_spawner.gateway.runtime import Runtime, running
 from elastic_spawner.gateway.settings import GatewaySettings
 
-# Seconds for what is still to be written of kernels when the process ends.
+# Seconds for starts whose clients wait, and for what is still to be written of kernels, when the
+# process ends.
+_ANSWER_WITHIN = 30.0
 _WRITE_WITHIN = 3.0
 
 
@@ -117,6 +119,7 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
         self.log.info("stopping; kernels go on")
         await asyncio.sleep(self.gateway_settings.leave_after)
         self.http_server.stop()
+        await self.kernel_manager.starts_answered(_ANSWER_WITHIN)
         await self.kernel_manager.send_clients_away()
         await self.runtime.reporter.flush(_WRITE_WITHIN)
         await self.http_server.close_all_connections()

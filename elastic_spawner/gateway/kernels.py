@@ -53,6 +53,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         self.introductions: dict[tuple[str, str], dict[str, Any]] = {}
         self._adoptions: dict[str, asyncio.Task[None]] = {}
         self._given_up: set[str] = set()
+        self._asked: set[asyncio.Task[Any]] = set()
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
 
     @property
@@ -76,6 +77,9 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         A start that fails before that raises its KernelError, and the kernel is forgotten; one that
         goes on may fail later, and the kernel is dead then. Cancelled, it gives the start up.
         """
+        if task := asyncio.current_task():
+            self._asked.add(task)
+            task.add_done_callback(self._asked.discard)
         manager: ElasticKernelManager
         manager, _, kernel_id = self.pre_start_kernel(start.spec_name, {})
         self.register(kernel_id, manager)
@@ -116,6 +120,11 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         self._kernel_ports[kernel_id] = manager.ports
         self.log.info("kernel %s of %s started", kernel_id, owner)
         manager.look()  # it may have ended between its first answer and now
+
+    async def starts_answered(self, timeout: float) -> None:
+        """Wait until those who have asked for a start are told what came of it so far."""
+        if self._asked:
+            await asyncio.wait(self._asked, timeout=timeout)
 
     async def adopt_all(self) -> int:
         """Take over what other processes of this gateway have started; how many there are now.

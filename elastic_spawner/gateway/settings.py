@@ -27,7 +27,7 @@ class GatewaySettings:
     service_name: the hub service that may seal kernels.
     start_timeout, answer_after, grace: as in `gateway_resource.Offer`, in seconds, where the
     JupyterGateway doesn't say.
-    leave_after: seconds for which a process that is told to end goes on serving.
+    leave_after: seconds for which a process that is told to end goes on serving, at least.
     """
 
     hub_api_url: str | None
@@ -70,7 +70,7 @@ class GatewaySettings:
             "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds(1), "120"),
             "answer_after": read("ELASTIC_START_ANSWER_AFTER", _seconds(0), "5"),
             "grace": read("ELASTIC_START_GRACE", _seconds(1), "60"),
-            "leave_after": read("ELASTIC_LEAVE_AFTER", _seconds(0), "7"),
+            "leave_after": read("ELASTIC_LEAVE_AFTER", _seconds(0), "5"),
             "port": read("ELASTIC_PORT", _port, "8888"),
         }
         if problems:

@@ -76,6 +76,13 @@ def test_the_pods_are_restricted():
     assert pod["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/api/health"
 
 
+def test_pods_are_replaced_without_a_gap():
+    spec = parts(a_gateway())[DEPLOYMENTS]["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert parts(a_gateway(replicas=2))[DEPLOYMENTS]["spec"]["replicas"] == 2
+
+
 def test_defaults():
     container = parts(a_gateway())[DEPLOYMENTS]["spec"]["template"]["spec"]["containers"][0]
     assert (container["image"], container["imagePullPolicy"]) == ("gateway:default", "IfNotPresent")
