@@ -120,8 +120,12 @@ test-unit: venv ## Tests that need no cluster, under a minute
 	@.venv/bin/python -m tests.run --no-cluster unit gateway
 
 .PHONY: test-modes
-test-modes: lint venv ## End-to-end tests in all modes: gateways shared and per user, namespaces too
-	@ALL_MODES=1 .venv/bin/python -m tests.run end-to-end
+test-modes: venv ## End-to-end tests in all modes: gateways shared and per user, namespaces too
+	@ALL_MODES=1 LONG_TESTS=too .venv/bin/python -m tests.run end-to-end
+
+.PHONY: test-long
+test-long: venv ## The tests that `make test` leaves out as they take long
+	@LONG_TESTS=only .venv/bin/python -m tests.run end-to-end
 
 .PHONY: test
 test: lint docs venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)

@@ -4,6 +4,8 @@ Each suite is a pytest run of its own, in the environment that its code runs in.
 cluster get one of their own (not the demo's), which ends with them, whatever happened. With
 `--existing` they use the cluster of KUBECONFIG, if there is nothing on it that they would touch,
 and remove what they brought.
+
+Tests marked `long` are left out, unless LONG_TESTS is `only` or `too`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ MAIN, GATEWAY = ".venv/bin/python", ".venv-gateway/bin/python"
 CLUSTER = "tests"
 # What leads to an existing cluster, and to the hub on it.
 _ACCESS = ("KUBECONFIG", "KUBECTL", "HUB_URL")
+# By LONG_TESTS: which tests of a suite run.
+_SELECTIONS = {"": ["-m", "not long"], "only": ["-m", "long"], "too": []}
 _NO_CLUSTER = (
     ClusterError,
     subprocess.CalledProcessError,
@@ -109,7 +113,8 @@ def existing_cluster() -> Iterator[dict[str, str]]:
 def run(suite: Suite, report: Path, environment: dict[str, str]) -> Counts:
     """Run one suite; a suite that ran nothing counts as failed."""
     print(f"\n=== {suite.name}: {suite.folder}", flush=True)
-    command = [suite.python, "-m", "pytest", suite.folder, f"--junitxml={report}"]
+    selection = _SELECTIONS[environment.get("LONG_TESTS", "")]
+    command = [suite.python, "-m", "pytest", suite.folder, f"--junitxml={report}", *selection]
     status = subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode
     counts = Counts()
     if report.exists():
@@ -136,6 +141,8 @@ def main() -> int:
         parser.error("--existing: set KUBECONFIG to the cluster's kubeconfig file")
     if unknown := set(options.suites) - set(SUITES):
         parser.error(f"no such suite: {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    if os.environ.get("LONG_TESTS", "") not in _SELECTIONS:
+        parser.error("LONG_TESTS: must be `only`, `too` or unset")
     signal.signal(signal.SIGTERM, _end)
     named = options.suites or [suite.name for suite in SUITES.values() if not suite.needs]
     suites = [SUITES[name] for name in named]

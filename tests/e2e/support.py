@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from demo.client import Person
+from demo.client import Person, RequestFailedError
 from demo.install import HUB_NAMESPACE, Installation, kubectl
 from demo.observe import gpus_held, watching
-from hub_service.kinds import PODS, Object
+from hub_service.kinds import (
+    COMPONENT_KERNEL,
+    LABEL_COMPONENT,
+    LABEL_OWNER,
+    PODS,
+    Object,
+)
 from hub_service.kube.client import Cluster
+from hub_service.names import safe_label
 
 OneKernel = Callable[[str], Awaitable[Object]]
 
 
 @dataclass
 class House:
-    """Lets people in, and sees to it that nothing of them is left."""
+    """Lets people in, and sees to it that no kernel of theirs is left.
+
+    Default servers go on for the tests that follow, as a start and a stop take as long as most
+    tests. A test that is about a start begins with `start_anew`.
+    """
 
     installation: Installation
     stack: AsyncExitStack
@@ -30,12 +42,36 @@ class House:
         return await self.stack.enter_async_context(person)
 
     async def open(self, name: str) -> Person:
-        """Somebody with a running notebook server."""
+        """Somebody with a running notebook server, and no kernels."""
+        person = await self._logged_in(name)
+        if "" in (await person.user())["servers"]:
+            await person.sign_in_to_server()
+        else:
+            await person.start_server()
+        return person
+
+    async def start_anew(self, name: str) -> tuple[Person, list[str]]:
+        """Somebody whose notebook server was just started, and the start's log."""
+        person = await self._logged_in(name)
+        await person.stop_server()
+        return person, await person.start_server()
+
+    async def _logged_in(self, name: str) -> Person:
         person = await self.enter(name)
         await person.login()
-        self.stack.push_async_callback(person.stop_server)
-        await person.start_server()
+        self.stack.push_async_callback(end_kernels, person)
         return person
+
+
+async def end_kernels(person: Person) -> None:
+    """Shut down what the default server has, and wait until nothing of it is in the cluster."""
+    if "" in (await person.user())["servers"]:
+        for model in await person.kernels():
+            with contextlib.suppress(RequestFailedError):  # it ended meanwhile
+                await person.shut_down(model["id"])
+    labels = f"{LABEL_OWNER}={safe_label(person.name)},{LABEL_COMPONENT}={COMPONENT_KERNEL}"
+    for kind in ("jupyterkernels", "pods"):
+        await asyncio.to_thread(kubectl, "delete", kind, "-A", "-l", labels, "--timeout=60s")
 
 
 def everybody_leaves(installation: Installation) -> None:

@@ -28,7 +28,6 @@ def chromium() -> str:
     return program
 
 
-@pytest.mark.both_modes
 async def test_a_person_works_in_jupyterlab(house: House, installation: Installation) -> None:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=QUIET)

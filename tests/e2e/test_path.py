@@ -34,10 +34,7 @@ async def notebook_pod(cluster: Cluster, namespace: str, user: str, server: str 
 async def test_a_notebook_holds_no_gpu_and_a_kernel_holds_one(
     house: House, cluster: Cluster, namespace: str, everywhere: str | None, kernel_of: OneKernel
 ) -> None:
-    person = await house.enter("ada")
-    await person.login()
-    house.stack.push_async_callback(person.stop_server)
-    log = await person.start_server()
+    person, log = await house.start_anew("ada")
 
     pod = await notebook_pod(cluster, namespace, "ada")
     for container in [*pod["spec"]["containers"], *pod["spec"]["initContainers"]]:

@@ -149,6 +149,7 @@ async def test_a_failing_cell_fails_the_run_with_its_traceback(
     assert await kernels_of(cluster, namespace, owner.name) == []
 
 
+@pytest.mark.long
 async def test_a_kernel_that_dies_fails_the_run_with_the_reason(
     nightly: Nightly, owner: Person, cluster: Cluster, namespace: str
 ) -> None:
@@ -161,6 +162,7 @@ async def test_a_kernel_that_dies_fails_the_run_with_the_reason(
     assert await kernels_of(cluster, namespace, owner.name) == []
 
 
+@pytest.mark.long
 async def test_a_run_that_is_ended_ends_its_kernel(
     nightly: Nightly, owner: Person, cluster: Cluster, kernels: Reflector, namespace: str
 ) -> None:

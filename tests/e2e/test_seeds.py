@@ -168,6 +168,7 @@ async def test_a_kernel_of_ones_own_that_is_culled_after_ten_seconds(
         print(f"culled after {idle:.1f} s of idleness")
 
 
+@pytest.mark.long
 async def test_a_notebook_of_its_own_asks_for_the_token_that_was_made_up(cluster: Cluster) -> None:
     name = "jupyternotebook-alone"
     body = {

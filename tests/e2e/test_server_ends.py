@@ -73,6 +73,7 @@ async def test_a_refused_kernel_is_refused_in_our_words(house: House) -> None:
     assert (await person.kernelspec("python"))["name"] == "python"
 
 
+@pytest.mark.long
 async def test_the_hub_takes_no_server_for_idle_whose_kernel_works(house: House) -> None:
     person = await house.open("ada")
     kernel = await person.start_kernel("python")

@@ -18,10 +18,8 @@ SECONDS = 60.0
 async def test_it_is_there_while_a_server_is_and_for_nobody_else(
     house: House, cluster: Cluster, adas_gateway: tuple[str, str]
 ) -> None:
-    ada, grace = await house.enter("ada"), await house.open("grace")
-    await ada.login()
-    house.stack.push_async_callback(ada.stop_server)
-    log = await ada.start_server()
+    grace = await house.open("grace")
+    ada, log = await house.start_anew("ada")
     assert "gateway: starting" in log
     assert any(line.startswith("gateway: ready after") for line in log), log
 
