@@ -30,6 +30,7 @@ from hub_service.reconcile.kernels import KernelReconciler, Rules
 from hub_service.reconcile.namespaces import (
     KernelSpecsReconciler,
     NamespaceReconciler,
+    NetworkPolicyReconciler,
     all_of_new_namespace,
 )
 from hub_service.reconcile.notebooks import NotebookReconciler
@@ -210,8 +211,13 @@ class Controllers:
         kernel_specs = Controller("kernel specs' readers", specs.reconcile, workers=1)
         kernel_specs.follow(self._watches.gateways, specs.binding)
         kernel_specs.follow(users, lambda *_: (Key(shared, KERNEL_SPECS_ROLE),))
+        policies = self._watches.network_policies
+        copier = NetworkPolicyReconciler(self._cluster, users=users, policies=policies)
+        copies = Controller("network policies", copier.reconcile, workers=4)
+        copies.follow(users)
+        copies.follow(policies, copier.all_of_users)
         if not self._config.has_shared_gateway:
-            return [kernel_specs]
+            return [kernel_specs, copies]
         reconciler = NamespaceReconciler(
             self._cluster,
             users=users,
@@ -220,7 +226,7 @@ class Controllers:
         )
         bindings = Controller("namespace", reconciler.reconcile, workers=4)
         bindings.follow(users)
-        return [kernel_specs, bindings]
+        return [kernel_specs, copies, bindings]
 
     def _follow(
         self, controller: Controller, reflector: Reflector, concerns: Concerns = itself

@@ -46,6 +46,7 @@ SERVICES = Resource("", "v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 EVENTS = Resource("", "v1", "events", "Event")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 
 # Labels are for selecting; who owns a kernel is in its spec.
@@ -80,6 +81,8 @@ ANNOTATION_INTERRUPT_MODE = f"{GROUP}/interrupt-mode"
 ANNOTATION_SHUT_DOWN = f"{GROUP}/shut-down"
 
 # Zero to JupyterHub's network policies let pods with this label reach the hub.
+# "true" on a NetworkPolicy of the shared namespace: users' own namespaces have it as well.
+LABEL_FOR_USER_NAMESPACES = f"{GROUP}/for-user-namespaces"
 LABEL_NETWORK_ACCESS_HUB = "hub.jupyter.org/network-access-hub"
 
 GATEWAY_PORT = 8888

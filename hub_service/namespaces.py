@@ -1,4 +1,5 @@
-"""Which namespaces the service looks after, and what gateways may do across them. Pure.
+"""Which namespaces the service looks after, what gateways may do across them, and what reaches
+what in those of users. Pure.
 
 Gateways, notebooks and kernels are in the namespace of the settings, in further ones that the
 settings name, and, where each user has one, in those: KubeSpawner makes them, the spawner labels
@@ -14,11 +15,13 @@ from hub_service.kinds import (
     LABEL_OWNER,
     LABEL_SERVER,
     MANAGER,
+    NETWORK_POLICIES,
     ROLE_BINDINGS,
     Object,
     is_deleting,
     name_of,
     namespace_of,
+    spec_of,
 )
 from hub_service.names import safe_label
 
@@ -72,6 +75,24 @@ def kernel_specs_binding(namespace: str, gateways: Iterable[Object]) -> Object:
         if namespace_of(gateway) != namespace and not is_deleting(gateway)
     }
     return _binding(namespace, KERNEL_SPECS_ROLE, KERNEL_SPECS_ROLE, sorted(others))
+
+
+def copied_policies(policies: Iterable[Object], namespace: str) -> list[Object]:
+    """NetworkPolicies of the shared namespace as a user's namespace has them."""
+    return [
+        {
+            "apiVersion": NETWORK_POLICIES.api_version,
+            "kind": NETWORK_POLICIES.kind,
+            "metadata": {
+                "name": name_of(policy),
+                "namespace": namespace,
+                "labels": {LABEL_MANAGED_BY: MANAGER},
+            },
+            "spec": spec_of(policy),
+        }
+        for policy in policies
+        if not is_deleting(policy)
+    ]
 
 
 def _binding(

@@ -13,10 +13,12 @@ from hub_service.kinds import (
     JUPYTER_KERNELS,
     JUPYTER_NOTEBOOKS,
     LABEL_COMPONENT,
+    LABEL_FOR_USER_NAMESPACES,
     LABEL_MANAGED_BY,
     LABEL_OWNER,
     MANAGER,
     NAMESPACES,
+    NETWORK_POLICIES,
     PODS,
     Resource,
 )
@@ -33,11 +35,16 @@ class Watches:
     """Reflectors of the namespaces that the service looks after, which `scope` tells."""
 
     def __init__(self, cluster: Cluster, config: Settings) -> None:
-        self.users = (
-            Reflector(cluster, NAMESPACES, None, label_selector=LABEL_OWNER)
-            if config.user_namespaces.enabled
-            else None
-        )
+        self.users: Reflector | None = None
+        self._of_users: list[Reflector] = []
+        if config.user_namespaces.enabled:
+            self.users = Reflector(cluster, NAMESPACES, None, label_selector=LABEL_OWNER)
+            # Those of the shared namespace that users' own have as well.
+            for_users = f"{LABEL_FOR_USER_NAMESPACES}=true"
+            self.network_policies = Reflector(
+                cluster, NETWORK_POLICIES, config.namespace, label_selector=for_users
+            )
+            self._of_users = [self.users, self.network_policies]
         self.scope = Scope({config.namespace, *config.extra_namespaces}, self.users)
         namespace = self.scope.watched
         self.kernels = Reflector(
@@ -88,7 +95,7 @@ class Watches:
             self.templates,
             self.notebooks,
             self.notebook_deployments,
-            *([self.users] if self.users is not None else []),
+            *self._of_users,
         ]
 
 

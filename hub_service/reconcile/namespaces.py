@@ -1,4 +1,4 @@
-"""Namespaces of users → RoleBindings, so that gateways work across namespaces."""
+"""Namespaces of users → RoleBindings, so that gateways work across namespaces; NetworkPolicies."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from hub_service import namespaces
-from hub_service.kinds import MANAGER, ROLE_BINDINGS, Object, name_of, namespace_of
+from hub_service.kinds import (
+    LABEL_MANAGED_BY,
+    MANAGER,
+    NETWORK_POLICIES,
+    ROLE_BINDINGS,
+    Object,
+    Resource,
+    name_of,
+    namespace_of,
+)
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.calls import delete
 
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 60.0
+# Copies of policies aren't watched. What somebody does to them is put right after this.
+_COPY_AGAIN = 600.0
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
@@ -113,16 +125,53 @@ class KernelSpecsReconciler:
         return await _apply(self._cluster, body)
 
 
-async def _apply(cluster: Cluster, body: Object) -> float | None:
+class NetworkPolicyReconciler:
+    """`reconcile` for a Controller that follows the users' Namespaces and `policies`.
+
+    policies: reflector of the shared namespace's NetworkPolicies that are meant for users' as well.
+    """
+
+    def __init__(self, cluster: Cluster, *, users: Reflector, policies: Reflector) -> None:
+        self._cluster = cluster
+        self._users = users
+        self._policies = policies
+
+    def all_of_users(self, *_: object) -> Iterable[Key]:
+        """A policy concerns the namespaces of all users."""
+        return [key_of(namespace) for namespace in self._users.store]
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Copy the policies into one user's namespace, and take away what was copied before."""
+        if not namespaces.is_users(self._users.store.get(key)):
+            return None
+        wanted = namespaces.copied_policies(self._policies.store, key.name)
+        for body in wanted:
+            refused = await _apply(self._cluster, body, NETWORK_POLICIES)
+            if refused:
+                return refused
+        selector = f"{LABEL_MANAGED_BY}={MANAGER}"
+        present = await self._cluster.list(NETWORK_POLICIES, key.name, label_selector=selector)
+        names = {name_of(body) for body in wanted}
+        for copy in present["items"]:
+            if name_of(copy) not in names:
+                await delete(self._cluster, NETWORK_POLICIES, copy)
+        return _COPY_AGAIN
+
+
+async def _apply(
+    cluster: Cluster, body: Object, resource: Resource = ROLE_BINDINGS
+) -> float | None:
+    """Apply it; seconds until the next attempt where it was refused, else None."""
     try:
         await cluster.apply(
-            ROLE_BINDINGS, namespace_of(body), name_of(body), body, field_manager=MANAGER
+            resource, namespace_of(body), name_of(body), body, field_manager=MANAGER
         )
     except ApiError as error:
         if error.status != 403:
             raise
         log.warning(
-            "RoleBinding %s/%s was refused: %s. See helm-values/rbac-user-namespaces.yaml.",
+            "%s %s/%s was refused: %s. See helm-values/rbac-user-namespaces.yaml.",
+            resource.kind,
             namespace_of(body),
             name_of(body),
             error.message,

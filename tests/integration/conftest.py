@@ -130,6 +130,7 @@ def start(cluster: Cluster, namespace: str, images: Images) -> Callable[..., Any
         *,
         container: Object | None = None,
         pod_spec: Object | None = None,
+        where: str | None = None,
         **spec: Any,
     ) -> Object:
         kernel_id = str(uuid.uuid4())
@@ -153,7 +154,7 @@ def start(cluster: Cluster, namespace: str, images: Images) -> Callable[..., Any
                 **spec,
             },
         }
-        return await cluster.create(JUPYTER_KERNELS, namespace, body)
+        return await cluster.create(JUPYTER_KERNELS, where or namespace, body)
 
     return create
 

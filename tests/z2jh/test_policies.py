@@ -10,7 +10,12 @@ import yaml
 
 from demo.install import HUB_NAMESPACE, ROOT
 from elastic_spawner.gateway.kernel_resource import PORTS
-from hub_service.kinds import LABEL_COMPONENT, LABEL_NETWORK_ACCESS_HUB
+from hub_service.kinds import (
+    LABEL_COMPONENT,
+    LABEL_FOR_USER_NAMESPACES,
+    LABEL_NETWORK_ACCESS_HUB,
+)
+from hub_service.namespaces import copied_policies
 from tests.z2jh.chart import VALUES, Chart, render
 from tests.z2jh.policies import Place, Policy, lets_through
 
@@ -120,19 +125,48 @@ def test_the_rest_is_closed(policies: list[Policy], hub: Place, proxy: Place) ->
         assert not lets_through(policies, source, target, port), name
 
 
-def test_namespaces_of_users_are_let_in_and_others_not(chart: Chart) -> None:
+def of_user(pod: Place, name: str) -> Place:
+    """The same pod in the namespace of a user."""
+    return dataclasses.replace(pod, namespace=f"hub-{name}", owner=name)
+
+
+def test_namespaces_of_users_are_as_open_and_as_closed(chart: Chart) -> None:
     manifests = render(chart, [VALUES / "elastic.yaml", VALUES / "namespaces-per-user.yaml"])
     policies = policies_of(manifests)
+    shared = [p for p in policies if LABEL_FOR_USER_NAMESPACES in p["metadata"].get("labels", {})]
+    assert len(shared) == 3
+    for name in ("ada", "grace"):  # as the service does
+        policies += copied_policies(shared, f"hub-{name}")
     hub, proxy = core_pod(manifests, "hub"), core_pod(manifests, "proxy")
-    notebook, gateway, kernel = (
-        dataclasses.replace(pod, namespace="hub-ada", owner="ada")
-        for pod in (NOTEBOOK, GATEWAY, KERNEL)
+    notebook, gateway, kernel = (of_user(pod, "ada") for pod in (NOTEBOOK, GATEWAY, KERNEL))
+    other, others_gateway, others_kernel = (
+        of_user(pod, "grace") for pod in (NOTEBOOK, GATEWAY, KERNEL)
     )
 
-    assert lets_through(policies, notebook, hub, 8081)
-    assert lets_through(policies, gateway, hub, 8081)
-    assert lets_through(policies, proxy, notebook, 8888)
-    assert lets_through(policies, hub, gateway, 8888)
-    assert lets_through(policies, notebook, GATEWAY, 8888)
-    assert not lets_through(policies, kernel, hub, 8081)
-    assert not lets_through(policies, dataclasses.replace(notebook, owner=""), hub, 8081)
+    for what, source, target, port in [
+        ("notebook to hub", notebook, hub, 8081),
+        ("gateway to hub", gateway, hub, 8081),
+        ("proxy to notebook", proxy, notebook, 8888),
+        ("the hub waits for the notebook", hub, notebook, 8888),
+        ("the service asks before it culls", hub, gateway, 8888),
+        ("notebook to its user's gateway", notebook, gateway, 8888),
+        ("that gateway to kernel", gateway, kernel, SHELL),
+        ("notebook to the shared gateway", notebook, GATEWAY, 8888),
+        ("the shared gateway to kernel", GATEWAY, kernel, SHELL),
+        ("kernel fetches packages", kernel, INTERNET, 443),
+    ]:
+        assert lets_through(policies, source, target, port), what
+    for what, source, target, port in [
+        ("kernel to hub", kernel, hub, 8081),
+        ("kernel to its own gateway", kernel, gateway, 8888),
+        ("kernel to the shared gateway", kernel, GATEWAY, 8888),
+        ("kernel to notebook", kernel, notebook, 8888),
+        ("kernel to another user's kernel", kernel, others_kernel, SHELL),
+        ("kernel to API server", kernel, API_SERVER, 443),
+        ("kernel to the cloud's metadata", kernel, METADATA, 80),
+        ("another user's notebook to gateway", other, gateway, 8888),
+        ("another user's notebook to notebook", other, notebook, 8888),
+        ("another user's gateway to kernel", others_gateway, kernel, SHELL),
+        ("unlabelled namespace to hub", dataclasses.replace(notebook, owner=""), hub, 8081),
+    ]:
+        assert not lets_through(policies, source, target, port), what

@@ -8,6 +8,7 @@ import yaml
 from hub_service.kinds import LABEL_OWNER, LABEL_SERVER
 from hub_service.names import safe_label
 from hub_service.namespaces import (
+    copied_policies,
     gateway_binding,
     is_users,
     kernel_specs_binding,
@@ -87,6 +88,20 @@ def test_bindings_name_the_gateways_accounts():
     assert [s["name"] for s in subjects] == ["gateway-ada"]
 
 
+def test_policies_are_copied_without_what_the_cluster_noted_on_them():
+    policies = [
+        {"metadata": {"name": "a", "namespace": "users", "uid": "1"}, "spec": {"podSelector": {}}},
+        {"metadata": {"name": "b", "deletionTimestamp": "x"}, "spec": {}},
+    ]
+    (copy,) = copied_policies(policies, "hub-ada")
+    assert copy["metadata"] == {
+        "name": "a",
+        "namespace": "hub-ada",
+        "labels": {"app.kubernetes.io/managed-by": "elastic-hub-service"},
+    }
+    assert copy["spec"] == {"podSelector": {}}
+
+
 def test_the_service_has_the_same_rights_in_users_namespaces_but_for_secrets():
     def rules(file, name):
         for document in yaml.safe_load_all((VALUES / file).read_text()):
@@ -106,6 +121,6 @@ def test_the_service_has_the_same_rights_in_users_namespaces_but_for_secrets():
     here = rights(rules("rbac.yaml", "elastic-service"))
     there = rights(rules("rbac-user-namespaces.yaml", "elastic-service-namespaces"))
     assert {right[1] for right in here - there} == {"secrets", "clusterroles", "leases"}
-    assert {right[1] for right in there - here} == {"namespaces", "clusterroles"}
+    assert {right[1] for right in there - here} == {"namespaces", "clusterroles", "networkpolicies"}
     spawner = rights(rules("rbac.yaml", "elastic-spawner"))
     assert spawner <= rights(rules("rbac-user-namespaces.yaml", "elastic-spawner-namespaces"))
