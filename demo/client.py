@@ -142,6 +142,10 @@ class Person:
         except RequestFailedError as error:
             return unescape(error.body)
 
+    async def has_server(self) -> bool:
+        """Whether one's default server runs. Without profiles, logging in begins to start it."""
+        return bool((await self.user())["servers"].get("", {}).get("ready"))
+
     async def sign_in_to_server(self, *, server: str = "") -> None:
         """Open the first page of one's running server, which signs us in there."""
         await self._text("GET", self._server(server) / "lab")

@@ -92,6 +92,8 @@ def _make(buildah: list[str]) -> Base:
             "Debian's packages come from its usual mirror, or from DEBIAN_MIRROR=<address> if "
             "you set that.",
         )
+        for old in archive.parent.glob("base-*.tar"):
+            old.unlink()
         unfinished.rename(archive)
     listed = subprocess.run(
         [*buildah, "inspect", "--type=image", name], capture_output=True, check=False

@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from localcluster import base, host, processes
+from localcluster import base, host, processes, pruning
 from localcluster.build_settings import build_secrets
 from localcluster.console import command, logged, say
 from localcluster.layout import PROJECT, Cluster, ClusterError, cache_folder
@@ -35,6 +35,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "hub": ("requirements/hub.txt", *_PROJECT_FILES),
 }  # fmt: skip
 _LABEL = "elastic-kernels/inputs"
+_BASE = "localhost/elastic-base"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ def _images(
             log = cache_folder() / "images" / f"push-{image}.log"
             hint = f"Is this machine logged in? buildah login {naming.registry.partition('/')[0]}"
             logged([*_buildah(), "push", name, f"docker://{name}"], log, hint)
-    if not running:
+    pruning.prune_store(_buildah(), repository=_BASE, tag=base_digest)
+    if running:
+        pruning.prune_cluster(_ctr_command(cluster))
+    else:
         say(f"cluster {cluster.name} does not run: `make images` loads them once it does")
 
 
@@ -100,8 +104,12 @@ def _load_unless_there(cluster: Cluster, archive: Path, name: str, digest: str) 
 
 
 def _ctr(cluster: Cluster, *arguments: str) -> str:
+    return command(*_ctr_command(cluster), *arguments)
+
+
+def _ctr_command(cluster: Cluster) -> list[str]:
     socket = str(cluster.containerd_socket)
-    return command("ctr", "--address", socket, "--namespace", "k8s.io", "images", *arguments)
+    return ["ctr", "--address", socket, "--namespace", "k8s.io", "images"]
 
 
 def _build_base(base_image: str) -> str:
@@ -116,7 +124,7 @@ def _build_base(base_image: str) -> str:
 
 
 def _base_name(digest: str) -> str:
-    return f"localhost/elastic-base:{digest}"
+    return f"{_BASE}:{digest}"
 
 
 def _build(image: str, name: str, digest: str, base_digest: str) -> Path:

@@ -44,7 +44,7 @@ class House:
     async def open(self, name: str) -> Person:
         """Somebody with a running notebook server, and no kernels."""
         person = await self._logged_in(name)
-        if "" in (await person.user())["servers"]:
+        if await person.has_server():
             await person.sign_in_to_server()
         else:
             await person.start_server()
@@ -65,7 +65,7 @@ class House:
 
 async def end_kernels(person: Person) -> None:
     """Shut down what the default server has, and wait until nothing of it is in the cluster."""
-    if "" in (await person.user())["servers"]:
+    if await person.has_server():
         for model in await person.kernels():
             with contextlib.suppress(RequestFailedError):  # it ended meanwhile
                 await person.shut_down(model["id"])

@@ -9,6 +9,7 @@ import pytest
 
 from demo.install import HUB_NAMESPACE, Images, Installation, kubectl
 from hub_service.kube.client import Cluster
+from tests.e2e.support import everybody_leaves
 from tests.z2jh import chart as by_chart
 from tests.z2jh.chart import Chart
 
@@ -30,7 +31,9 @@ def chart() -> Iterator[Chart]:
 def installation(chart: Chart, images: Images) -> Iterator[Installation]:
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("no cluster: KUBECONFIG is not set (`make test-z2jh` sets one up)")
-    yield by_chart.install(images)
+    installed = by_chart.install(images)
+    yield installed
+    everybody_leaves(installed)
     for target in ("deployment/hub", "deployment/proxy"):
         print(kubectl("-n", HUB_NAMESPACE, "logs", target, "--tail=400"))
 
