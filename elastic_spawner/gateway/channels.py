@@ -106,8 +106,11 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             earlier.close()
 
     def request_kernel_info(self) -> Any:
-        """Wait for the kernel's first answer; not for that of a kernel that is starting."""
-        if self.manager.progress:
+        """Adapt to the kernel's version of the protocol, at once or when it answers.
+
+        jupyter_server has the connection wait for that; a kernel that starts has time.
+        """
+        if not self.manager.monitor.kernel_info.done():
             self._kernel_info_future.set_result({})
         return super().request_kernel_info()
 

@@ -31,6 +31,7 @@ class GatewayKernelClient(AsyncKernelClient):
 
     def __init__(self, gateway: Gateway, kernel_id: str) -> None:
         super().__init__()
+        self._gateway, self._kernel_id = gateway, kernel_id
         self._connection = Connection(gateway, kernel_id)
         self._channels = {name: Channel(self._connection, name) for name in CHANNELS}
 
@@ -38,8 +39,12 @@ class GatewayKernelClient(AsyncKernelClient):
         """Connect. Raises GatewayError."""
         await self._connection.open(self.session.session)
 
-    async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Nothing: the gateway said that the kernel had started when it answered."""
+    async def wait_for_ready(self, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Wait until the kernel answers. Raises GatewayError.
+
+        For as long as the run's settings say; nbclient's time-out has no effect.
+        """
+        await self._gateway.started(self._kernel_id)
 
     def stop_channels(self) -> Any:
         """Disconnect; to be awaited."""

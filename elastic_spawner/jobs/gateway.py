@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import time
 from http.client import responses
@@ -16,8 +17,10 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from elastic_spawner.jobs.messages import SUBPROTOCOL
 from elastic_spawner.jobs.settings import JobSettings
 
+log = logging.getLogger(__name__)
+
 _REQUEST_TIMEOUT = 30.0
-# The gateway answers a start within its time-out; this much later it won't.
+# The gateway answers a start within seconds; a start that takes longer goes on meanwhile.
 _START_MARGIN = 10.0
 _PING_SECONDS = 30.0
 # A gateway that is being replaced is away for seconds; a run at night has that much time.
@@ -46,7 +49,7 @@ class Gateway:
         self._settings = settings
 
     async def start(self, spec_name: str) -> str:
-        """Start a kernel and return its id once it answers. Raises GatewayError."""
+        """Start a kernel; its id once it answers, or while it still starts. Raises GatewayError."""
         body = {"name": spec_name, "env": dict(self._settings.environment)}
         timeout = self._settings.start_timeout + _START_MARGIN
         patience = time.monotonic() + _AWAY_SECONDS
@@ -59,6 +62,25 @@ class Gateway:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return str(model["id"])
+
+    async def started(self, kernel_id: str) -> None:
+        """Wait until a kernel answers, and log what it waits for. Raises GatewayError."""
+        timeout = self._settings.start_timeout
+        give_up = time.monotonic() + timeout
+        logged = ""
+        while True:
+            model = await self.model(kernel_id) or {}
+            state, reason = model.get("execution_state", "dead"), str(model.get("reason", ""))
+            if state == "dead":
+                raise GatewayError(reason or "The kernel ended before it had started.")
+            if state != "starting":
+                return
+            if time.monotonic() > give_up:
+                raise GatewayError(f"The kernel did not start within {timeout:.0f} s. {reason}")
+            if reason and reason != logged:
+                log.info("The kernel is starting. %s", reason)
+                logged = reason
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def model(self, kernel_id: str) -> dict[str, Any] | None:
         """What the gateway says of a kernel, None if it has no such kernel. GatewayError."""

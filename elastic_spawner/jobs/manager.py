@@ -40,7 +40,7 @@ class GatewayKernelManager(AsyncKernelManager):
         return self._kernel is not None
 
     async def start_kernel(self, **_: Any) -> None:
-        """Start a kernel; returns when it answers. Raises GatewayError.
+        """Start a kernel; it may still be starting when this returns. Raises GatewayError.
 
         Working directory and extra arguments have no meaning for a kernel in a pod of its own.
         """

@@ -160,7 +160,7 @@ def resource(name: str, **fields: object) -> dict[str, object]:
         "metadata": {"name": name},
         "spec": {
             "defaultKernel": "python",
-            "startTimeout": 20,
+            "startTimeout": 120,
             "startAnswerAfter": 2,
             "logLevel": "DEBUG",
             **fields,

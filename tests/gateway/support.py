@@ -40,6 +40,8 @@ ROOT = Path(__file__).parents[2]
 KERNEL_PYTHON = os.environ.get("TEST_KERNEL_PYTHON", sys.executable)
 DEADLINE = 30.0
 V1 = "v1.kernel.websocket.jupyter.org"
+# By default tornado has ten requests wait for each other.
+AsyncHTTPClient.configure(None, max_clients=100)
 
 
 def user_model(name: str, scopes: list[str], **more: Any) -> dict[str, Any]:
@@ -312,7 +314,12 @@ class Client:
     async def start(self, name: str = "python", **env: str) -> str:
         answer = await self.request("POST", "/api/kernels", {"name": name, "env": env})
         assert answer.status == 201, answer
-        return str(answer.body["id"])
+        kernel = str(answer.body["id"])
+        async with asyncio.timeout(DEADLINE):
+            while True:  # on a slow machine it may still be starting
+                if "reason" not in (await self.request("GET", f"/api/kernels/{kernel}")).body:
+                    return kernel
+                await asyncio.sleep(0.1)
 
     async def until_listed(self, name: str, display_name: str) -> None:
         """Until the gateway's watch has brought a spec, or a change of it."""
@@ -350,7 +357,9 @@ class Client:
 
 
 class Channels:
-    """A websocket to a kernel."""
+    """A websocket to a kernel. patience: seconds for what is waited for."""
+
+    patience = DEADLINE
 
     def __init__(self, connection: WebSocketClientConnection) -> None:
         self._connection = connection
@@ -388,7 +397,7 @@ class Channels:
     async def until(self, predicate: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
         """Messages up to and including the first that `predicate` is true of."""
         seen = []
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(self.patience):
             while True:
                 data = await self._connection.read_message()
                 assert data is not None, f"closed after {seen}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from hub_service.kinds import JUPYTER_GATEWAYS
 from tests.gateway.conftest import Gateway
-from tests.gateway.support import V1, Client, says, shown
+from tests.gateway.support import DEADLINE, V1, Client, says, shown
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -127,3 +129,52 @@ async def test_a_start_that_fails_late_says_so_in_its_first_cell(gateway: Gatewa
         assert model["execution_state"] == "dead"
         assert model["reason"] == "TooLarge: No node is large enough."
         await gateway.kernels.until(kernel, lambda item: item is None)
+
+
+async def test_a_start_that_no_notebook_is_connected_to_ends(gateway: Gateway) -> None:
+    def grace(seconds: int | None) -> Coroutine[Any, Any, object]:
+        body = {"spec": {"startGrace": seconds}}
+        return gateway.cluster.merge_patch(JUPYTER_GATEWAYS, gateway.namespace, "shared", body)
+
+    await grace(5)
+    async with waiting(gateway, "eve") as (eve, kernel, _):
+        await grace(None)
+        await gateway.kernels.until(kernel, lambda item: item is None)
+        model = (await eve.request("GET", f"/api/kernels/{kernel}")).body
+        assert model["execution_state"] == "dead"
+        assert "no notebook was connected to it" in model["reason"]
+
+
+async def test_thirty_kernels_start_at_once_beside_one_that_waits(gateway: Gateway) -> None:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    posted: list[float] = []
+    people = [gateway.client(f"person-{number}") for number in range(30)]
+
+    async def work(person: Client) -> tuple[str, str]:
+        answer = await person.request("POST", "/api/kernels", {"name": "python"})
+        assert answer.status == 201, answer
+        posted.append(clock() - began)
+        async with person.channels(answer.body["id"]) as channels:
+            channels.patience = 5 * DEADLINE
+            return answer.body["id"], await channels.run("print('up')")
+
+    for person in people:
+        await person.request("GET", "/api/kernels")  # the hub is asked once, whose token it is
+    async with waiting(gateway, "patient") as (patient, waits, _), patient.channels(waits):
+        began = clock()
+        results = await asyncio.gather(*(work(person) for person in people))
+        took = clock() - began
+        assert await patient.state(waits) == "starting"
+    assert [printed for _, printed in results] == ["up\n"] * 30
+    print(
+        f"30 kernels beside one that waits: all requests answered after {max(posted):.1f} s, all "
+        f"cells run after {took:.1f} s"
+    )
+    ended = await asyncio.gather(
+        *(
+            person.request("DELETE", f"/api/kernels/{kernel}")
+            for person, (kernel, _) in zip(people, results, strict=True)
+        )
+    )
+    assert [answer.status for answer in ended] == [204] * 30
