@@ -29,6 +29,7 @@ c.KubeSpawner.image = demo["notebookImage"]
 c.KubeSpawner.image_pull_policy = demo["pullPolicy"]
 c.KubeSpawner.cmd = ["jupyterhub-singleuser"]
 c.KubeSpawner.default_url = "/lab"
+c.KubeSpawner.start_timeout = 180
 c.KubeSpawner.storage_pvc_ensure = True
 c.KubeSpawner.storage_capacity = "1Gi"
 c.KubeSpawner.pvc_name_template = "home-{user_server}"

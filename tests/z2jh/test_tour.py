@@ -1,4 +1,4 @@
-"""The demo's tour on a hub that the chart installed."""
+"""The demo's tour on a hub that the chart installed, with a gateway for all and one each."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import pytest
 
 from demo.install import Images, Installation
 from demo.tour import tour
+from tests.z2jh import chart as by_chart
 from tests.z2jh.chart import Chart
 
 
+@pytest.mark.parametrize("mode", ["shared", "per-user"])
 async def test_the_tour_with_its_figures(
-    installation: Installation, images: Images, chart: Chart, capsys: pytest.CaptureFixture[str]
+    installation: Installation,
+    images: Images,
+    chart: Chart,
+    mode: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    by_chart.install(images, {"gateway": {"mode": mode}})
     with capsys.disabled():
-        print(f"\n{chart}")
+        print(f"\n{chart}; gateway mode {mode}")
         figures = await tour(installation, images)
         print(json.dumps(figures))
 
