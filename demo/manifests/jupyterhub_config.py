@@ -29,7 +29,9 @@ c.KubeSpawner.image = demo["notebookImage"]
 c.KubeSpawner.image_pull_policy = demo["pullPolicy"]
 c.KubeSpawner.cmd = ["jupyterhub-singleuser"]
 c.KubeSpawner.default_url = "/lab"
+# A loaded machine takes longer than the hub waits by default.
 c.KubeSpawner.start_timeout = 180
+c.KubeSpawner.http_timeout = 120
 c.KubeSpawner.storage_pvc_ensure = True
 c.KubeSpawner.storage_capacity = "1Gi"
 c.KubeSpawner.pvc_name_template = "home-{user_server}"

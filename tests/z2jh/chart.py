@@ -146,7 +146,8 @@ def _values(
             "image": _image(images, "hub"),
             "config": config,
             "allowNamedServers": True,
-            "extraConfig": {"tests": extra_config},
+            # A loaded machine takes longer than the hub waits by default.
+            "extraConfig": {"tests": "c.KubeSpawner.http_timeout = 120\n" + extra_config},
         },
         "singleuser": {
             "image": _image(images, "notebook"),
