@@ -23,6 +23,7 @@ from hub_service.reconcile import gateways as gateway_reconciling
 from hub_service.reconcile import kernels as kernel_reconciling
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
+from hub_service.reconcile import orphans
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
@@ -34,6 +35,7 @@ from hub_service.reconcile.namespaces import (
     all_of_new_namespace,
 )
 from hub_service.reconcile.notebooks import NotebookReconciler
+from hub_service.reconcile.orphans import SecretSweep
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.servers import Servers, ServersOf, Tell
 from hub_service.reconcile.user_gateways import UserGatewayReconciler
@@ -88,6 +90,13 @@ class Controllers:
             self._gateway_controller(None if config.hub.enabled else token_hash(token)),
             self._notebook_controller(),
         ]
+        self._controllers += self._orphan_controllers()
+        self._secrets = SecretSweep(
+            cluster,
+            kernels=watches.kernels,
+            namespaces=lambda: watches.scope.covered,
+            grace=timedelta(seconds=config.orphans.grace),
+        )
         if servers_of is not None:
             self._controllers.append(self._user_gateway_controller(servers_of))
         if watches.users is not None:
@@ -100,6 +109,7 @@ class Controllers:
             async with asyncio.TaskGroup() as group:
                 for controller in self._controllers:
                     group.create_task(controller.run())
+                group.create_task(self._secrets.run())
                 if self._servers is not None:
                     group.create_task(self._servers.run())
                 if self._config.has_shared_gateway:
@@ -202,6 +212,28 @@ class Controllers:
         self._follow(controller, self._watches.gateways, user_gateway_reconciling.that_came_or_went)
         controller.follow(self._watches.kernels, user_gateway_reconciling.gateway_of_ended_kernel)
         return controller
+
+    def _orphan_controllers(self) -> list[Controller]:
+        watches, grace = self._watches, timedelta(seconds=self._config.orphans.grace)
+        of_gateways = orphans.GatewayKernels(
+            self._cluster,
+            kernels=watches.kernels,
+            gateways=watches.gateways,
+            grace=grace,
+            covers=watches.scope.covers,
+        )
+        without_gateway = Controller("kernel without gateway", of_gateways.reconcile, workers=1)
+        without_gateway.follow(watches.kernels, orphans.gateway_of_new_kernel)
+        without_gateway.follow(watches.gateways, orphans.gateways_that_came_or_went)
+        lost = orphans.LostPods(self._cluster, pods=watches.pods)
+        on_dead_node = Controller("lost pod", watches.scope.within(lost.reconcile), workers=1)
+        on_dead_node.follow(watches.pods, orphans.pods_being_deleted)
+        pods = orphans.PodsWithoutKernel(self._cluster, pods=watches.pods, grace=grace)
+        without_kernel = Controller(
+            "pod without kernel", watches.scope.within(pods.reconcile), workers=1
+        )
+        without_kernel.follow(watches.pods, orphans.pods_without_kernel)
+        return [without_gateway, on_dead_node, without_kernel]
 
     def _namespace_controllers(self, users: Reflector) -> list[Controller]:
         shared = self._config.namespace

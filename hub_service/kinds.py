@@ -42,6 +42,7 @@ JUPYTER_NOTEBOOKS = Resource(GROUP, VERSION, "jupyternotebooks", "JupyterNoteboo
 PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
+NODES = Resource("", "v1", "nodes", "Node")
 SERVICES = Resource("", "v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 EVENTS = Resource("", "v1", "events", "Event")

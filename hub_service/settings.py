@@ -169,6 +169,18 @@ class CullingSettings(_Section):
     )
 
 
+class OrphanSettings(_Section):
+    """What has lost its owner: kernels of a deleted gateway, pods and Secrets without a kernel."""
+
+    grace: int = Field(
+        300,
+        ge=1,
+        description="Seconds for which it is left, in case the owner comes back: a gateway that is "
+        "deleted and made again within that time finds its kernels.",
+        json_schema_extra={"unit": "seconds"},
+    )
+
+
 class StartSettings(_Section):
     """How long each phase of a kernel's start may take, from the click to its first answer.
 
@@ -303,6 +315,7 @@ class Settings(_Section):
     notebook: NotebookSettings = NotebookSettings()
     quota: QuotaSettings = QuotaSettings()
     culling: CullingSettings = CullingSettings()
+    orphans: OrphanSettings = OrphanSettings()
     start: StartSettings = StartSettings()
     service: ServiceSettings = ServiceSettings()
     hub: HubSettings = HubSettings()

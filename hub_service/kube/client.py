@@ -24,6 +24,8 @@ from hub_service.kube.execute import Executed, execute
 
 Object = dict[str, Any]
 
+JSON = "application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
@@ -124,10 +126,16 @@ class Cluster:
         namespace: str | None,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        *,
+        only_metadata: bool = False,
     ) -> Object:
-        """The list object, with `items` and `metadata.resourceVersion`; None: all namespaces."""
+        """The list object, with `items` and `metadata.resourceVersion`; None: all namespaces.
+
+        With `only_metadata` the items' contents stay on the server: of Secrets, for example.
+        """
         query = _selection(label_selector, field_selector)
-        result = await self._request("GET", _path(resource, namespace), query=query)
+        accept = METADATA_LIST if only_metadata else JSON
+        result = await self._request("GET", _path(resource, namespace), query=query, accept=accept)
         api_version = f"{resource.group}/{resource.version}".lstrip("/")
         for item in result.get("items") or []:  # the server leaves these out within lists
             item.setdefault("kind", resource.kind)
@@ -262,13 +270,14 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> Object:
         if method != "GET":
             self._check_may_write()
         try:
             response = await self._send(
-                method, path, query or {}, body=body, content_type=content_type
+                method, path, query or {}, body=body, content_type=content_type, accept=accept
             )
             async with response:
                 data = await response.read()
@@ -293,10 +302,11 @@ class Cluster:
         query: Mapping[str, str],
         *,
         body: Object | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
         timeout: aiohttp.ClientTimeout | None = None,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         await self._api.update_params_for_auth(headers, [], ["BearerToken"])
         response: aiohttp.ClientResponse = await self._api.rest_client.request(
             method,

@@ -44,6 +44,13 @@ class Scope:
         """What reflectors watch: these namespaces, or all (None), and then see what `covers`."""
         return self._fixed if self._users is None else None
 
+    @property
+    def covered(self) -> list[str]:
+        """The namespaces that are looked after now."""
+        found = [] if self._users is None else list(self._users.store)
+        users = {name_of(item) for item in found if namespaces.is_users(item)}
+        return sorted(self._fixed | users)
+
     def is_users(self, namespace: str) -> bool:
         """Whether it is the namespace of one user."""
         if self._users is None or namespace in self._fixed:
