@@ -25,6 +25,10 @@ Predicate = Callable[[Object | None], bool]
 
 # A watch that lived this long, or brought anything, was a working one.
 _LONG_ENOUGH = 10.0
+# The server ends a watch after this many seconds. Where not even that end arrives, the connection
+# leads nowhere, which nothing else would tell: for so long kernels' starts would seem to hang.
+_WATCH_TIMEOUT = 25.0
+_SILENCE = 30.0
 
 
 class _Waiter(NamedTuple):
@@ -66,8 +70,8 @@ class Reflector:
         field_selector: str | None = None,
         on_change: OnChange | None = None,
         indexers: Mapping[str, Indexer] | None = None,
-        watch_timeout: float = 300.0,
-        silence: float = 90.0,
+        watch_timeout: float = _WATCH_TIMEOUT,
+        silence: float = _SILENCE,
         backoff: Callable[[], Backoff] = lambda: Backoff(0.1, 30.0),
     ) -> None:
         self.store = Store(indexers)
