@@ -17,7 +17,7 @@ from tests.faults.strikes import Strikes
 from tests.faults.users import SLOTS, User
 
 # Seconds within which everything is as it ought to be, graces of a few seconds included.
-SETTLES_WITHIN = 60.0
+SETTLES_WITHIN = 90.0
 
 
 class Rounds:

@@ -20,7 +20,7 @@ from tests.faults.model import Kernel, Outcome
 # Slot of a user's kernel → the kernelspec and the GPUs that it holds.
 SLOTS = (("python-gpu", 1), ("python", 0))
 # Seconds after which somebody who waits for anything is said to have waited in vain.
-PATIENCE = 90.0
+PATIENCE = 180.0
 _CELL_BEGINS = 60.0
 _ASK_AGAIN = 0.5
 _DEAD = frozenset({"dead", "restarting", "autorestarting"})
