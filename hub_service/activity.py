@@ -6,7 +6,9 @@ cell can begin between the answer and the kernel's end.
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +16,12 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import HTTPTimeoutError
 
 from hub_service import timestamps
+from hub_service.kinds import IDLE
+
+
+# Seconds in which a kernel that is held everywhere is asked to be sealed. Gateways hold for 30, and
+# a request may be on its way for as long as the client's time-out.
+_SEAL_WITHIN = 15.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,14 @@ class Unknown:
     why: str
 
 
+@dataclass(frozen=True)
+class Held:
+    """The kernel was idle for long enough, and what is sent for it waits."""
+
+
+_Answer = Sealed | Active | Unknown | Held
+
+
 class GatewayClient:
     """Calls gateways as the hub service that they know by `token`."""
 
@@ -44,9 +60,34 @@ class GatewayClient:
         self._request_timeout = request_timeout
 
     async def seal(
-        self, gateway_url: str, kernel_id: str, idle_before: datetime
+        self, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime
     ) -> Sealed | Active | Unknown:
-        """Ask the gateway to seal a kernel that was idle since before `idle_before`."""
+        """Have a kernel sealed that was idle since before `idle_before`.
+
+        gateway_urls: of all processes of its gateway. Where there are several, each holds back
+        what it is sent for the kernel first, and the kernel is sealed once all of them do: a message
+        that one had accepted before keeps it.
+        """
+        if len(gateway_urls) == 1:
+            return _outcome([await self._ask(gateway_urls[0], kernel_id, idle_before, "seal")])
+        seal_until = asyncio.get_running_loop().time() + _SEAL_WITHIN
+
+        async def ask_all(step: str) -> list[_Answer]:
+            calls = (self._ask(url, kernel_id, idle_before, step) for url in gateway_urls)
+            return await asyncio.gather(*calls)
+
+        answers = await ask_all("hold")
+        if all(isinstance(answer, Held | Sealed) for answer in answers):
+            if asyncio.get_running_loop().time() < seal_until:
+                return _outcome(await ask_all("seal"))
+            answers.append(Unknown("its gateway took too long over it"))
+        await ask_all("release")
+        return _outcome(answers)
+
+    async def _ask(
+        self, gateway_url: str, kernel_id: str, idle_before: datetime, step: str
+    ) -> _Answer:
+        body = {"idle_before": timestamps.microseconds(idle_before), "step": step}
         request = HTTPRequest(
             f"{gateway_url}/api/kernels/{kernel_id}/cull",
             method="POST",
@@ -54,7 +95,7 @@ class GatewayClient:
                 "Authorization": f"token {self._token}",
                 "Content-Type": "application/json",
             },
-            body=json.dumps({"idle_before": timestamps.microseconds(idle_before)}),
+            body=json.dumps(body),
             connect_timeout=self._request_timeout,
             request_timeout=self._request_timeout,
             follow_redirects=False,  # they would carry the token elsewhere
@@ -66,13 +107,31 @@ class GatewayClient:
         return _answer(gateway_url, response.code, response.body)
 
 
-def _answer(gateway_url: str, code: int, body: bytes) -> Sealed | Active | Unknown:
+def _outcome(answers: Sequence[_Answer]) -> Sealed | Active | Unknown:
+    """What the answers of a gateway's processes come to: the one that matters most."""
+    for answer in answers:
+        if isinstance(answer, Sealed):
+            return answer
+    active = [answer for answer in answers if isinstance(answer, Active)]
+    at_work = [answer for answer in active if answer.execution_state != IDLE]
+    if at_work:
+        return at_work[0]
+    for answer in answers:
+        if isinstance(answer, Unknown):
+            return answer
+    moments = [answer.last_activity for answer in active if answer.last_activity is not None]
+    return Active(max(moments, default=None), IDLE) if active else Unknown("nobody was asked")
+
+
+def _answer(gateway_url: str, code: int, body: bytes) -> _Answer:
     if code not in (200, 409):
         return Unknown(f"{gateway_url} answers {code}")
     try:
         answer = json.loads(body)
         if code == 200 and answer["sealed"] is True:
             return Sealed()
+        if code == 200 and answer["held"] is True:
+            return Held()
         if code == 409 and answer["sealed"] is False:
             last_activity = timestamps.parse(answer.get("last_activity"))
             return Active(last_activity, str(answer.get("execution_state")))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 
 from hub_service import gateway, notebook
@@ -27,7 +26,7 @@ from hub_service.reconcile import orphans
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
-from hub_service.reconcile.kernels import KernelReconciler, Rules
+from hub_service.reconcile.kernels import GatewayUrls, KernelReconciler, Rules
 from hub_service.reconcile.namespaces import (
     KernelSpecsReconciler,
     NamespaceReconciler,
@@ -48,7 +47,7 @@ log = logging.getLogger(__name__)
 class Controllers:
     """All that writes to the cluster, on the copies in `watches`.
 
-    `token`, `servers_of`, `tell`, `gateway_url`: see Worker.
+    `token`, `servers_of`, `tell`, `gateway_urls`: see Worker.
     """
 
     def __init__(
@@ -60,12 +59,12 @@ class Controllers:
         *,
         servers_of: ServersOf | None,
         tell: Tell | None,
-        gateway_url: Callable[[str, str], str],
+        gateway_urls: GatewayUrls | None,
     ) -> None:
         self._cluster = cluster
         self._config = config
         self._watches = watches
-        self._gateway_url = gateway_url
+        self._gateway_urls = gateway_urls or watches.gateway_urls
         queue = WorkQueue[Key]()
         self._seals = Seals(GatewayClient(token).seal, queue.add)
         self._servers: Servers | None = None
@@ -139,7 +138,7 @@ class Controllers:
             ),
             seals=self._seals,
             is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
-            gateway_url=self._gateway_url,
+            gateway_urls=self._gateway_urls,
             covers=self._watches.scope.covers,
         )
         reconcile = self._watches.scope.within(reconciler.reconcile)
@@ -319,5 +318,5 @@ def shared_gateway(config: Settings) -> Object:
             "namespace": config.namespace,
             "labels": {LABEL_MANAGED_BY: MANAGER},
         },
-        "spec": config.gateway_spec(),
+        "spec": {**config.gateway_spec(), "replicas": config.gateway.replicas},
     }

@@ -82,8 +82,8 @@ class GatewaySettings(_Section):
         1,
         ge=1,
         le=10,
-        description="Pods of a gateway. Each serves all of its kernels, so one may be lost at any "
-        "time.",
+        description="Pods of the shared gateway. Each serves all kernels, so one may be lost at "
+        "any time.",
         json_schema_extra={"unit": "pods"},
     )
     cull_idle_timeout: int | None = Field(
@@ -338,7 +338,6 @@ class Settings(_Section):
             "kernels": wanted.kernels,
             "defaultKernel": wanted.default_kernel,
             "clusterRole": wanted.cluster_role,
-            "replicas": wanted.replicas,
             "startTimeout": self.start.answer_timeout,
             "startAnswerAfter": self.start.answer_after,
             "startGrace": self.start.grace,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+from hub_service import replicas
 from hub_service.kinds import (
     COMPONENT_GATEWAY,
     COMPONENT_KERNEL,
@@ -22,7 +25,7 @@ from hub_service.kinds import (
     PODS,
     Resource,
 )
-from hub_service.kube import Cluster, Reflector
+from hub_service.kube import Cluster, Key, Reflector
 from hub_service.reconcile import kernels as kernel_reconciling
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
@@ -82,6 +85,18 @@ class Watches:
         self.gateways = plain(JUPYTER_GATEWAYS)
         self.gateway_deployments = plain(DEPLOYMENTS, _selector(COMPONENT_GATEWAY))
         self.notebook_deployments = plain(DEPLOYMENTS, _selector(COMPONENT_NOTEBOOK))
+        self.gateway_pods = Reflector(
+            cluster,
+            PODS,
+            namespace,
+            label_selector=_selector(COMPONENT_GATEWAY),
+            indexers={BY_GATEWAY: replicas.gateway_of_pod},
+        )
+
+    def gateway_urls(self, name: str, namespace: str) -> list[str]:
+        """Where the pods of a gateway are reached that may have taken messages for a kernel."""
+        pods = self.gateway_pods.store.by_index(BY_GATEWAY, str(Key(namespace, name)))
+        return replicas.urls(pods, datetime.now(UTC))
 
     @property
     def all(self) -> list[Reflector]:
@@ -91,6 +106,7 @@ class Watches:
             self.pods,
             self.gateways,
             self.gateway_deployments,
+            self.gateway_pods,
             self.kernel_specs,
             self.templates,
             self.notebooks,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
-from hub_service import gateway
 from hub_service.controllers import Controllers
 from hub_service.kinds import MANAGER
 from hub_service.kube import Cluster
 from hub_service.kube.leader import Leader
 from hub_service.kube.lease import Timing
+from hub_service.reconcile.kernels import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.settings import Settings
 from hub_service.watches import Watches
@@ -22,7 +21,8 @@ class Worker:
     `token` is the service's own, which gateways know it by: of the hub, or where there is none, any
     that nobody else has. `identity`: what it is called where several compete. `servers_of` asks the
     hub for a user's servers, `tell` tells it of a server's activity; both None where there is no
-    hub. `gateway_url` tells where a gateway of a name and namespace is reached.
+    hub. `gateway_urls` tells where the pods of a gateway of a name and namespace are reached;
+    None: at their addresses.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Worker:
         identity: str,
         servers_of: ServersOf | None,
         tell: Tell | None,
-        gateway_url: Callable[[str, str], str] = gateway.url,
+        gateway_urls: GatewayUrls | None = None,
         timing: Timing | None = None,
     ) -> None:
         self._watches = Watches(cluster, config)
@@ -56,7 +56,7 @@ class Worker:
                 token,
                 servers_of=servers_of,
                 tell=tell,
-                gateway_url=gateway_url,
+                gateway_urls=gateway_urls,
             )
 
         self._controllers = controllers

@@ -83,7 +83,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             return None
         self._opened = True
         self.manager.clients.add(self)
-        if not self.manager.reachable and not self.manager.ended:
+        if (self.manager.held or not self.manager.reachable) and not self.manager.ended:
             self._holding = Holding()
         opened = super().open(kernel_id)
         if self.manager.ended:
@@ -165,6 +165,10 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         """Say in the first cell that waits what the kernel's start waits for."""
         if self._holding is not None:
             self._answer(self._holding.show(text))
+
+    def hold(self) -> None:
+        """Let what the client sends wait."""
+        self._holding = self._holding or Holding()
 
     def disconnect(self) -> None:
         """Close the channels to the kernel; the client stays, and what it sends waits."""

@@ -196,20 +196,29 @@ class CullHandler(AuthenticatedHandler):
     serves_service = True
 
     def post(self, kernel_id: str) -> None:
-        """Seal the kernel if it has been idle since `idle_before`.
+        """Seal the kernel if it has been idle since `idle_before`; or one `step` of that.
+
+        hold, 200 {"sealed": false, "held": true}: what is sent for it waits, until it is sealed or
+        released, or for half a minute. release: it is passed on. seal, as without a step:
 
         200 {"sealed": true}: it takes no more messages and was asked to end. 409 {"sealed":
         false, "execution_state", "last_activity"}: it has not been idle that long.
         """
+        body = self.body()
         try:
-            idle_before = timestamps.parse(self.body().get("idle_before"))
+            idle_before = timestamps.parse(body.get("idle_before"))
         except (TypeError, ValueError):
             idle_before = None
         if idle_before is None:
             raise KernelError(400, "BadRequest", "idle_before must be an RFC 3339 time.")
-        manager = self.kernels.seal(kernel_id, idle_before)
-        if manager.sealed:
-            self.finish({"sealed": True})
+        step = body.get("step", "seal")
+        if step not in ("hold", "release", "seal"):
+            raise KernelError(400, "BadRequest", "step must be hold, release or seal.")
+        manager = self.kernels.any(kernel_id)
+        if step == "release":
+            manager.release()
+        elif (manager.hold if step == "hold" else manager.seal)(idle_before):
+            self.finish({"sealed": manager.sealed, "held": manager.held})
             return
         self.set_status(409)
         self.finish(

@@ -38,6 +38,8 @@ _INHERITED = (
     "inherited_envs",
 )
 _DEAD = "dead"
+# Seconds for which a kernel is held at most. The service seals in half of it, or not at all.
+_HOLD = 30.0
 # What a report of a kernel's activity has at least.
 _REPORTED = {"executionState", "lastActivity", "connections"}
 # Seconds in which an idle kernel that was taken over has answered, and its clients are back.
@@ -49,6 +51,9 @@ class KernelClient(Protocol):
 
     def tell_ended(self, message: str, cell: Any) -> None:
         """Write the message to the output of `cell`, the header of the running or last one."""
+
+    def hold(self) -> None:
+        """Let what the client sends wait."""
 
     def disconnect(self) -> None:
         """Let go of the pod's address: it may be another kernel's soon."""
@@ -102,6 +107,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.clients: set[KernelClient] = set()
         self._starting: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
+        self._hold: asyncio.TimerHandle | None = None
         self._entering: set[asyncio.Task[None]] = set()
         self.monitor = KernelMonitor(self.context, self.session, self.report)
 
@@ -329,6 +335,41 @@ class ElasticKernelManager(RemoteKernelManager):
     def cleanup_resources(self, restart: bool = False) -> None:
         """Nothing: restart and shutdown do what there is to do, and know which of them it is."""
 
+    @property
+    def held(self) -> bool:
+        """Whether what clients send waits until the kernel is sealed or released."""
+        return self._hold is not None
+
+    def hold(self, idle_before: datetime) -> bool:
+        """Pass nothing on for a while, if the kernel is idle since then; whether it is held.
+
+        For a gateway of several processes: each holds before any of them seals.
+        """
+        if self.sealed:
+            return True
+        if not self._may_seal(idle_before):
+            return False
+        self._let_go()
+        self._hold = asyncio.get_running_loop().call_later(_HOLD, self.release)
+        for client in self.clients:
+            client.hold()
+        return True
+
+    def release(self) -> None:
+        """Pass on what clients have sent since `hold`."""
+        if self._hold is not None:
+            self._let_go()
+            if self.reachable:
+                self._resume_clients()
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.cancel()
+            self._hold = None
+
+    def _may_seal(self, idle_before: datetime) -> bool:
+        return self.ended is None and activities.may_seal(self.monitor.activity, idle_before)
+
     def seal(self, idle_before: datetime) -> bool:
         """End the kernel if it is idle since `idle_before`; returns whether it is sealed.
 
@@ -337,9 +378,11 @@ class ElasticKernelManager(RemoteKernelManager):
         """
         if self.sealed:
             return True
-        if self.ended or not activities.may_seal(self.monitor.activity, idle_before):
+        if not self._may_seal(idle_before):
+            self.release()
             return False
         self.sealed = True
+        self._let_go()
         since = self.monitor.activity.last_activity
         self.request_shutdown()
         self.end(

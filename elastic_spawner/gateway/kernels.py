@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import datetime
 from typing import Any
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteMappingKernelManager
@@ -193,12 +192,11 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         if closed:
             await asyncio.wait(closed, timeout=_CLOSE_WITHIN)
 
-    def seal(self, kernel_id: str, idle_before: datetime) -> ElasticKernelManager:
-        """Seal a kernel if it is idle since then; the manager says whether it is `sealed`."""
+    def any(self, kernel_id: str) -> ElasticKernelManager:
+        """A kernel, whoever's it is; KernelError 404."""
         manager: ElasticKernelManager | None = self._kernels.get(kernel_id)
         if manager is None:
             raise _unknown(kernel_id)
-        manager.seal(idle_before)
         return manager
 
     def on_kernel_change(self, _: Key, old: Object | None, new: Object | None) -> None:

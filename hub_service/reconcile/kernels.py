@@ -8,11 +8,11 @@ start costs two writes. A service that was stopped in between finds the pod when
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hub_service import conditions, culling, gateway, kernel, quota, timestamps
+from hub_service import conditions, culling, kernel, quota, timestamps
 from hub_service.activity import Active, Sealed, Unknown
 from hub_service.kinds import (
     ADMITTED,
@@ -57,6 +57,10 @@ class _Admission:
     uid: str
     status: Object
     has_pod: bool
+
+
+# Where the pods of the gateway of that name and namespace are reached.
+GatewayUrls = Callable[[str, str], Sequence[str]]
 
 
 class _GoneError(Exception):
@@ -107,7 +111,7 @@ class KernelReconciler:
         seals: Seals,
         is_overdue: Callable[[Object], bool] = lambda _: False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        gateway_url: Callable[[str, str], str] = gateway.url,
+        gateway_urls: GatewayUrls,
         covers: Callable[[str], bool] = lambda _namespace: True,
     ) -> None:
         self._cluster = cluster
@@ -118,7 +122,7 @@ class KernelReconciler:
         self._seals = seals
         self._is_overdue = is_overdue
         self._now = clock
-        self._gateway_url = gateway_url
+        self._gateway_urls = gateway_urls
         self._covers = covers
         self._admissions: dict[Key, _Admission] = {}
 
@@ -303,8 +307,11 @@ class KernelReconciler:
             # that a kernel names. A gateway that comes brings the key back here.
             log.warning("kernel %s: not culled: there is no gateway %s/%s", key, namespace, name)
             return None
-        url = self._gateway_url(name, namespace)
-        self._seals.ask(key, url, spec_of(item)["kernelID"], verdict.idle_before)
+        urls = self._gateway_urls(name, namespace)
+        if not urls:
+            log.warning("kernel %s: not culled: no pod of its gateway runs", key)
+            return _ASK_AGAIN
+        self._seals.ask(key, urls, spec_of(item)["kernelID"], verdict.idle_before)
         return None
 
     async def _end_idle(self, key: Key, item: Object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from hub_service.activity import Active, Sealed, Unknown
@@ -17,7 +17,7 @@ from hub_service.kube import Key
 log = logging.getLogger(__name__)
 
 Answer = Sealed | Active | Unknown
-Seal = Callable[[str, str, datetime], Awaitable[Answer]]
+Seal = Callable[[Sequence[str], str, datetime], Awaitable[Answer]]
 
 
 class Seals:
@@ -29,10 +29,10 @@ class Seals:
         self._asking: dict[Key, asyncio.Task[None]] = {}
         self._answers: dict[Key, Answer] = {}
 
-    def ask(self, key: Key, gateway_url: str, kernel_id: str, idle_before: datetime) -> None:
+    def ask(self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime) -> None:
         """Ask, unless that is going on."""
         if key not in self._asking:
-            question = self._ask(key, gateway_url, kernel_id, idle_before)
+            question = self._ask(key, gateway_urls, kernel_id, idle_before)
             self._asking[key] = asyncio.create_task(question)
 
     def is_asking(self, key: Key) -> bool:
@@ -57,11 +57,11 @@ class Seals:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
-    async def _ask(self, key: Key, gateway_url: str, kernel_id: str, idle_before: datetime) -> None:
+    async def _ask(self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime) -> None:
         try:
-            self._answers[key] = await self._seal(gateway_url, kernel_id, idle_before)
+            self._answers[key] = await self._seal(gateway_urls, kernel_id, idle_before)
         except Exception as error:
-            log.exception("kernel %s: asking %s failed", key, gateway_url)
+            log.exception("kernel %s: asking %s failed", key, ", ".join(gateway_urls))
             self._answers[key] = Unknown(str(error))
         self._asking.pop(key, None)
         self._wake(key)

@@ -96,7 +96,7 @@ def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Calla
     @asynccontextmanager
     async def run(
         *,
-        gateway_url: Callable[[str, str], str] = gateway.url,
+        gateway_urls: GatewayUrls | None = None,
         servers_of: ServersOf = nobody_knows,
         tell: Tell = nobody_listens,
         **sections: Any,
@@ -108,7 +108,7 @@ def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Calla
             identity=uuid.uuid4().hex,
             servers_of=servers_of,
             tell=tell,
-            gateway_url=gateway_url,
+            gateway_urls=gateway_urls,
         )
         task = asyncio.create_task(worker.run())
         try:

@@ -62,7 +62,7 @@ def serving(running: Any, stand_in: Gateway) -> Any:
 
     def run(timeout: int, **sections: Any) -> Any:
         return running(
-            gateway_url=lambda _name, _namespace: stand_in.url,
+            gateway_urls=lambda _name, _namespace: [stand_in.url],
             **({"culling": {"idleTimeout": timeout}} | sections),
         )
 
@@ -197,7 +197,7 @@ async def test_an_unreachable_gateway_keeps_its_kernels_and_holds_up_nobody(
 
     server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with running(gateway_url=lambda _n, _ns: url, culling={"idleTimeout": 1}):
+    async with running(gateway_urls=lambda _n, _ns: [url], culling={"idleTimeout": 1}):
         kernel = await observed.phase(await start(**GATEWAY), "Running")
         await report(kernel, "idle", seconds_ago=60)
         async with asyncio.timeout(DEADLINE):

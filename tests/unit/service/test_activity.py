@@ -1,7 +1,7 @@
 """Asking a gateway, over real HTTP."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -54,7 +54,7 @@ async def test_answers(status, body, expected):
         return web.json_response(body, status=status, headers=headers)
 
     async with a_gateway(handler) as url:
-        answer = await GatewayClient("the-token").seal(url, "id-1", MOMENT)
+        answer = await GatewayClient("the-token").seal([url], "id-1", MOMENT)
     if isinstance(expected, Unknown):
         assert isinstance(answer, Unknown)
         assert expected.why in answer.why
@@ -62,7 +62,7 @@ async def test_answers(status, body, expected):
         assert answer == expected
     ((method, path, sent, headers),) = asked
     assert (method, path) == ("POST", "/api/kernels/id-1/cull")
-    assert sent == {"idle_before": "2030-01-01T00:00:00.000500Z"}
+    assert sent == {"idle_before": "2030-01-01T00:00:00.000500Z", "step": "seal"}
     assert headers["Authorization"] == "token the-token"
 
 
@@ -71,7 +71,7 @@ async def test_a_body_that_is_no_json():
         return web.Response(body=b"\xff<html>")
 
     async with a_gateway(handler) as url:
-        assert isinstance(await GatewayClient("t").seal(url, "id-1", MOMENT), Unknown)
+        assert isinstance(await GatewayClient("t").seal([url], "id-1", MOMENT), Unknown)
 
 
 async def test_no_answer_in_time():
@@ -79,19 +79,19 @@ async def test_no_answer_in_time():
         await asyncio.Event().wait()
 
     async with a_gateway(handler) as url:
-        answer = await GatewayClient("t", request_timeout=0.1).seal(url, "id-1", MOMENT)
+        answer = await GatewayClient("t", request_timeout=0.1).seal([url], "id-1", MOMENT)
     assert isinstance(answer, Unknown)
     assert "does not answer" in answer.why
 
 
 async def test_nobody_there():
-    answer = await GatewayClient("the-token").seal("http://127.0.0.1:9", "id-1", MOMENT)
+    answer = await GatewayClient("the-token").seal(["http://127.0.0.1:9"], "id-1", MOMENT)
     assert isinstance(answer, Unknown)
     assert "the-token" not in answer.why
 
 
 async def test_no_such_host():
-    answer = await GatewayClient("t").seal("http://no-such-host.invalid", "id-1", MOMENT)
+    answer = await GatewayClient("t").seal(["http://no-such-host.invalid"], "id-1", MOMENT)
     assert isinstance(answer, Unknown)
 
 
@@ -100,4 +100,44 @@ async def test_a_connection_that_breaks():
         request.transport.abort()
 
     async with a_gateway(handler) as url:
-        assert isinstance(await GatewayClient("t").seal(url, "id-1", MOMENT), Unknown)
+        assert isinstance(await GatewayClient("t").seal([url], "id-1", MOMENT), Unknown)
+
+
+class Replica:
+    """One of a gateway's processes: its answers by step, and what it was asked."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.steps = []
+
+    async def handle(self, request):
+        step = (await request.json())["step"]
+        self.steps.append(step)
+        status, body = self.answers.get(step, (409, {"sealed": False}))
+        return web.json_response(body, status=status)
+
+
+HELD = (200, {"sealed": False, "held": True})
+SEALED = (200, {"sealed": True, "held": False})
+BUSY = (409, {"sealed": False, "execution_state": "busy"})
+
+
+async def seal_at(*replicas):
+    async with AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(a_gateway(one.handle)) for one in replicas]
+        return await GatewayClient("t").seal(urls, "id-1", MOMENT)
+
+
+async def test_several_hold_before_any_seals():
+    first, second = (Replica(hold=HELD, seal=SEALED) for _ in range(2))
+    assert await seal_at(first, second) == Sealed()
+    assert first.steps == second.steps == ["hold", "seal"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [(BUSY, Active), ((404, {}), Unknown)], ids=["busy", "unknown there"]
+)
+async def test_one_that_does_not_hold_keeps_the_kernel(answer, expected):
+    first, second = Replica(hold=HELD, seal=SEALED), Replica(hold=answer)
+    assert isinstance(await seal_at(first, second), expected)
+    assert first.steps == second.steps == ["hold", "release"]
