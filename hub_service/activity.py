@@ -18,7 +18,6 @@ from tornado.simple_httpclient import HTTPTimeoutError
 from hub_service import timestamps
 from hub_service.kinds import IDLE
 
-
 # Seconds in which a kernel that is held everywhere is asked to be sealed. Gateways hold for 30, and
 # a request may be on its way for as long as the client's time-out.
 _SEAL_WITHIN = 15.0
@@ -65,8 +64,8 @@ class GatewayClient:
         """Have a kernel sealed that was idle since before `idle_before`.
 
         gateway_urls: of all processes of its gateway. Where there are several, each holds back
-        what it is sent for the kernel first, and the kernel is sealed once all of them do: a message
-        that one had accepted before keeps it.
+        what it is sent for the kernel first, and the kernel is sealed once all of them do: a
+        message that one had accepted before keeps it.
         """
         if len(gateway_urls) == 1:
             return _outcome([await self._ask(gateway_urls[0], kernel_id, idle_before, "seal")])

@@ -1,4 +1,4 @@
-"""The pods of a gateway. Each serves all of its kernels, so each has a say in a kernel's end. Pure."""
+"""A gateway's pods. Each serves all of its kernels, and has a say in their end. Pure."""
 
 from __future__ import annotations
 

@@ -29,7 +29,9 @@ class Seals:
         self._asking: dict[Key, asyncio.Task[None]] = {}
         self._answers: dict[Key, Answer] = {}
 
-    def ask(self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime) -> None:
+    def ask(
+        self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime
+    ) -> None:
         """Ask, unless that is going on."""
         if key not in self._asking:
             question = self._ask(key, gateway_urls, kernel_id, idle_before)
@@ -57,7 +59,9 @@ class Seals:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
-    async def _ask(self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime) -> None:
+    async def _ask(
+        self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime
+    ) -> None:
         try:
             self._answers[key] = await self._seal(gateway_urls, kernel_id, idle_before)
         except Exception as error:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from demo.install import Images, kubectl
-from hub_service import gateway, settings
+from hub_service import settings
 from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
 from hub_service.kube import Cluster
+from hub_service.reconcile.kernels import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.servers import Server
 from hub_service.worker import Worker
