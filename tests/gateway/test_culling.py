@@ -32,7 +32,7 @@ async def test_an_idle_kernel_is_sealed_and_takes_no_more(gateway: Gateway) -> N
         assert (await cull(gateway, kernel, now() - timedelta(minutes=1))).status == 409
         answer = await cull(gateway, kernel, now())
 
-        assert (answer.status, answer.body) == (200, {"sealed": True})
+        assert (answer.status, answer.body["sealed"]) == (200, True)
         seen = await channels.until(says("dead"))
         (said,) = [m for m in seen if m["msg_type"] == "stream"]
         assert "had been idle since" in said["content"]["text"]
@@ -46,7 +46,7 @@ async def test_an_idle_kernel_is_sealed_and_takes_no_more(gateway: Gateway) -> N
     model = (await alice.request("GET", f"/api/kernels/{kernel}")).body
     assert model["execution_state"] == "dead"
     assert "had been idle since" in model["reason"]
-    assert (await cull(gateway, kernel, now())).body == {"sealed": True}  # asked once more
+    assert (await cull(gateway, kernel, now())).body["sealed"]  # asked once more
     restart = await alice.request("POST", f"/api/kernels/{kernel}/restart")
     assert restart.status == 409
     assert "had been idle since" in restart.body["message"]
@@ -88,7 +88,7 @@ async def test_an_open_tab_is_no_activity(gateway: Gateway) -> None:
         await channels.until(lambda m: m["parent_header"].get("msg_id") == info)
     async with alice.channels(kernel):
         answer = await cull(gateway, kernel, before)
-        assert (answer.status, answer.body) == (200, {"sealed": True})
+        assert (answer.status, answer.body["sealed"]) == (200, True)
     await alice.request("DELETE", f"/api/kernels/{kernel}")
 
 
@@ -106,4 +106,37 @@ async def test_only_the_service_seals_and_only_known_kernels(gateway: Gateway) -
 
     async with alice.channels(kernel) as channels:
         assert await channels.run("print('alive')") == "alive\n"
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_kernel_that_is_held_keeps_what_comes_until_it_is_sealed_or_released(
+    gateway: Gateway,
+) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+
+    async def step(name: str, idle_before: datetime) -> Answer:
+        body = {"idle_before": timestamps.microseconds(idle_before), "step": name}
+        return await gateway.service().request("POST", f"/api/kernels/{kernel}/cull", body)
+
+    async with alice.channels(kernel) as channels:
+        await channels.run("x = 1")
+        assert (await step("hold", now() - timedelta(minutes=1))).status == 409
+        answer = await step("hold", now())
+        assert (answer.status, answer.body) == (200, {"sealed": False, "held": True})
+        cell = await channels.execute("print(x)")
+        async with alice.channels(kernel) as late:
+            late_cell = await late.execute("print(x + 1)")
+            assert (await alice.state(kernel)) == "idle"
+            assert (await step("release", now())).status == 409
+            assert (await channels.result(cell))[1] == "1\n"
+            assert (await late.result(late_cell))[1] == "2\n"
+
+        assert (await step("hold", now())).status == 200
+        cell = await channels.execute("print(x)")
+        answer = await step("seal", now())
+        assert (answer.status, answer.body) == (200, {"sealed": True, "held": False})
+        reply, text = await channels.result(cell)
+        assert (reply["status"], "had been idle since" in text) == ("error", True)
+    assert (await step("hover", now())).status == 400
     await alice.request("DELETE", f"/api/kernels/{kernel}")
