@@ -123,6 +123,11 @@ def install(
     return Installation(public_url(), password, settings["namespace"])
 
 
+def roll_back() -> None:
+    """Back to the release before, as docs/upgrade.md says; returns when the hub answers."""
+    helm("rollback", RELEASE, "--namespace", HUB_NAMESPACE, "--wait", "--timeout", "5m")
+
+
 def uninstall() -> None:
     """Remove the chart's release, where there is one."""
     releases = ["get", "secret", "-l", f"owner=helm,name={RELEASE}", "-o", "name"]

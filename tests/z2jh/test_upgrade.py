@@ -1,9 +1,12 @@
-"""An upgrade of the release replaces the hub; people's kernels don't notice."""
+"""An upgrade of the release and a rollback replace the hub; people's kernels don't notice."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+import pytest
+
+from demo.client import RequestFailedError
 from demo.install import Images, Installation
 from demo.observe import kernels_of
 from hub_service.kinds import uid_of
@@ -30,4 +33,13 @@ async def test_kernels_go_on_through_an_upgrade(
         (after,) = await kernels_of(cluster, installation.namespace, "ada")
         assert uid_of(after) == uid_of(before)
         for _ in range(2):  # three in all: the new quota counts
+            last = await ada.start_kernel("python")
+        await ada.shut_down(last)
+        hub = hub_pod()
+
+        by_chart.roll_back()
+
+        assert hub_pod() != hub
+        assert (await ada.run(kernel, "print(x + 2)")).text == "43\n"
+        with pytest.raises(RequestFailedError, match="ada may have 2 kernels"):
             await ada.start_kernel("python")
