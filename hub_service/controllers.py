@@ -35,10 +35,13 @@ from hub_service.reconcile.namespaces import (
 )
 from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.reconcile.orphans import SecretSweep
+from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.servers import Servers, ServersOf, Tell
+from hub_service.reconcile.starts import Starts
 from hub_service.reconcile.user_gateways import UserGatewayReconciler
 from hub_service.settings import Settings
+from hub_service.starts.judge import Times
 from hub_service.watches import Watches
 
 log = logging.getLogger(__name__)
@@ -67,6 +70,7 @@ class Controllers:
         self._gateway_urls = gateway_urls or watches.gateway_urls
         queue = WorkQueue[Key]()
         self._seals = Seals(GatewayClient(token).seal, queue.add)
+        self._recorder = Recorder(cluster)
         self._servers: Servers | None = None
         if servers_of is not None and tell is not None:
             seconds = config.culling.lost_server_timeout
@@ -109,6 +113,7 @@ class Controllers:
                 for controller in self._controllers:
                     group.create_task(controller.run())
                 group.create_task(self._secrets.run())
+                group.create_task(self._recorder.run())
                 if self._servers is not None:
                     group.create_task(self._servers.run())
                 if self._config.has_shared_gateway:
@@ -127,6 +132,12 @@ class Controllers:
                 await asyncio.sleep(backoff.next())
 
     def _kernel_controller(self, queue: WorkQueue[Key]) -> Controller:
+        starts = Starts(
+            self._cluster,
+            pods=self._watches.pods,
+            events=self._watches.pod_events,
+            times=_start_times(self._config),
+        )
         reconciler = KernelReconciler(
             self._cluster,
             kernels=self._watches.kernels,
@@ -137,6 +148,8 @@ class Controllers:
                 idle_timeout=self._config.culling.idle_timeout,
             ),
             seals=self._seals,
+            starts=starts,
+            recorder=self._recorder,
             is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
             gateway_urls=self._gateway_urls,
             covers=self._watches.scope.covers,
@@ -145,6 +158,7 @@ class Controllers:
         controller = Controller("kernel", reconcile, workers=16, queue=queue)
         self._follow(controller, self._watches.kernels)
         controller.follow(self._watches.pods, kernel_reconciling.kernel_of_pod)
+        controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
         return controller
 
@@ -305,6 +319,16 @@ def _gateway_defaults(config: Settings) -> gateway.Defaults:
         for_user_namespaces=(
             (config.namespace, config.gateway.name) if config.user_namespaces.enabled else None
         ),
+    )
+
+
+def _start_times(config: Settings) -> Times:
+    return Times(
+        admission=config.start.admission_timeout,
+        scheduling=config.start.scheduling_timeout,
+        image=config.start.image_timeout,
+        container=config.start.container_timeout,
+        autoscaler=config.start.autoscaler,
     )
 
 

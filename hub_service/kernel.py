@@ -14,11 +14,13 @@ from hub_service.conditions import Condition
 from hub_service.kinds import (
     ADMITTED,
     APP_NAME,
+    BUSY,
     COMPONENT_KERNEL,
     CONNECTION_DIRECTORY,
     CULLED,
     FAILED,
     FINISHED_PHASES,
+    IDLE,
     JUPYTER_KERNELS,
     LABEL_COMPONENT,
     LABEL_GATEWAY,
@@ -44,6 +46,7 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.names import pod_name, safe_label
+from hub_service.starts.judge import Verdict
 
 DEFAULT_GRACE_SECONDS = 2
 _CONNECTION_VOLUME = "elastic-connection"
@@ -79,6 +82,12 @@ def pod_of_incarnation(kernel: Object) -> str:
     return pod_name(name_of(kernel), incarnation(kernel))
 
 
+def has_answered(kernel: Object) -> bool:
+    """Whether its gateway has ever had an answer from it."""
+    activity: Object = status_of(kernel).get("activity") or {}
+    return activity.get("executionState") in (IDLE, BUSY)
+
+
 def desired_pod(kernel: Object) -> Object:
     """The pod of the wanted incarnation."""
     spec = spec_of(kernel)
@@ -89,6 +98,9 @@ def desired_pod(kernel: Object) -> Object:
     pod_spec["enableServiceLinks"] = False
     pod_spec["automountServiceAccountToken"] = False
     pod_spec.setdefault("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+    for one in [*(pod_spec.get("initContainers") or []), *(pod_spec.get("containers") or [])]:
+        # The end of the log of what fails is then in the pod's status.
+        one.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     if pod_spec.get("containers"):
         container = pod_spec["containers"][podtemplate.kernel_index(template)]
         _set_environment(container, spec)
@@ -165,6 +177,7 @@ def status_of_admission(
         "nodeName": None,
         "exitCode": None,
         "startTime": None,
+        "start": None,
         "completionTime": None if admitted else timestamps.seconds(now),
     }
 
@@ -176,18 +189,22 @@ def _template_condition(template: Object) -> Condition:
     return Condition(TEMPLATE_ACCEPTED, True, Reason.ACCEPTED, "The template is used as it is.")
 
 
-def status_of_pod(kernel: Object, pod: Object | None, now: datetime) -> Object:
+def status_of_pod(
+    kernel: Object, pod: Object | None, now: datetime, verdict: Verdict | None = None
+) -> Object:
     """The status of an admitted kernel whose pod exists or has existed.
 
     `pod` is None where it is gone: then the kernel has failed, unless it was over before.
+    `verdict` is of a start that is not over; without one the pod's state is all that is known.
     """
     if is_finished(kernel):
         return {}
-    state = podstate.observe(pod)
+    state = verdict.state if verdict else podstate.observe(pod, answered=has_answered(kernel))
     over = state.phase in FINISHED_PHASES
     result: Object = {
         "phase": state.phase,
         "podName": name_of(pod) if pod else status_of(kernel).get("podName"),
+        "start": _start(kernel, verdict),
     }
     wanted = _of_admission(kernel)
     if over:
@@ -206,9 +223,39 @@ def status_of_pod(kernel: Object, pod: Object | None, now: datetime) -> Object:
     return result
 
 
-def status_of_rejection(kernel: Object, message: str, now: datetime) -> Object:
-    """The status of an admitted kernel whose pod the API server would not take."""
-    return _ended(kernel, Phase.FAILED, Condition(FAILED, True, Reason.POD_REJECTED, message), now)
+def status_without_pod(kernel: Object, verdict: Verdict, now: datetime) -> Object:
+    """The status of an admitted kernel whose pod could not be made, for good or until now."""
+    state = verdict.state
+    if state.phase == Phase.FAILED:
+        end = Condition(FAILED, True, state.reason, state.message)
+        return _ended(kernel, Phase.FAILED, end, now) | {"start": None}
+    wanted = [*_of_admission(kernel), Condition(RUNNING, False, state.reason, state.message)]
+    return {
+        "phase": state.phase,
+        "conditions": conditions.merged(_conditions(kernel), wanted, now),
+        "start": _start(kernel, verdict),
+    }
+
+
+def making_since(kernel: Object, now: datetime) -> datetime:
+    """Since when the wanted incarnation's pod is to be made."""
+    began = timestamps.parse((status_of(kernel).get("start") or {}).get("since"))
+    if began is None and not incarnation(kernel):
+        began = timestamps.parse(kernel["metadata"].get("creationTimestamp"))
+    return began or now
+
+
+def _start(kernel: Object, verdict: Verdict | None) -> Object | None:
+    """status.start: how far a start has come; None where there is none in progress."""
+    if verdict is None or verdict.state.phase == Phase.FAILED:
+        return None
+    start: Object = {"since": timestamps.seconds(verdict.since)}
+    if verdict.deadline:
+        start["deadline"] = timestamps.seconds(verdict.deadline)
+    if verdict.before is not None:
+        start["waitingBehind"] = verdict.before
+    present: Object = status_of(kernel).get("start") or {}
+    return {**{field: None for field in present if field not in start}, **start}
 
 
 def status_of_cull(kernel: Object, message: str, now: datetime) -> Object:

@@ -46,6 +46,7 @@ NODES = Resource("", "v1", "nodes", "Node")
 SERVICES = Resource("", "v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 EVENTS = Resource("", "v1", "events", "Event")
+NODES = Resource("", "v1", "nodes", "Node")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
@@ -122,18 +123,38 @@ class Reason:
     INVALID_SPEC = "InvalidSpec"
     # Running
     POD_RUNNING = "PodRunning"
+    ANSWERING = "Answering"
+    POD_NOT_MADE = "PodNotMade"
+    NAMESPACE_FULL = "NamespaceFull"
     POD_PENDING = "PodPending"
     UNSCHEDULABLE = "Unschedulable"
-    CONTAINER_CREATING = "ContainerCreating"
+    SCALING_UP = "ScalingUp"
+    PULLING_IMAGE = "PullingImage"
     IMAGE_ERROR = "ImageError"
+    INITIALIZING = "Initializing"
+    CONTAINER_CREATING = "ContainerCreating"
     CONTAINER_ERROR = "ContainerError"
     ENDED = "Ended"
-    # Failed
+    # Failed, before the kernel's first answer
+    POD_REJECTED = "PodRejected"
+    NAMESPACE_QUOTA = "NamespaceQuotaExceeded"
+    LARGER_THAN_ANY_NODE = "LargerThanAnyNode"
+    NO_MATCHING_NODE = "NoMatchingNode"
+    REFERENCE_NOT_FOUND = "ReferenceNotFound"
+    INVALID_IMAGE_NAME = "InvalidImageName"
+    IMAGE_NOT_FOUND = "ImageNotFound"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    BAD_COMMAND = "BadCommand"
+    CRASHED_AT_START = "CrashedAtStart"
+    ADMISSION_TIMEOUT = "AdmissionTimeout"
+    SCHEDULING_TIMEOUT = "SchedulingTimeout"
+    IMAGE_TIMEOUT = "ImageTimeout"
+    CONTAINER_TIMEOUT = "ContainerTimeout"
+    # Failed, at any time
     OOM_KILLED = "OOMKilled"
     CONTAINER_EXITED = "ContainerExited"
     EVICTED = "Evicted"
     POD_DELETED = "PodDeleted"
-    POD_REJECTED = "PodRejected"
     # Succeeded
     COMPLETED = "Completed"
     # Culled

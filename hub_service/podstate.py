@@ -9,18 +9,8 @@ from typing import NamedTuple
 
 from hub_service import packages, podtemplate
 from hub_service.kinds import Object, Phase, Reason, is_deleting
+from hub_service.starts import faults
 
-_IMAGE_REASONS = frozenset(
-    {
-        "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
-        "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed",
-    }
-)  # fmt: skip
-_CONTAINER_REASONS = frozenset(
-    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"}
-)
-# Reasons with which the container runtime says that the process never began.
-_NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 _DISRUPTION = "DisruptionTarget"
 
 
@@ -35,8 +25,12 @@ class PodState(NamedTuple):
     exit_code: int | None = None
 
 
-def observe(pod: Object | None) -> PodState:
-    """The state of a kernel whose pod was made; None is a pod that is gone."""
+def observe(pod: Object | None, *, answered: bool = True) -> PodState:
+    """The state of a kernel whose pod was made; None is a pod that is gone.
+
+    answered: whether the kernel has answered its gateway, ever; what ends before has failed to
+    start.
+    """
     if pod is None:
         return PodState(Phase.FAILED, Reason.POD_DELETED, "The kernel's pod was deleted.")
     status: Object = pod.get("status") or {}
@@ -44,15 +38,18 @@ def observe(pod: Object | None) -> PodState:
     states: Object = container.get("state") or {}
     ended = states.get("terminated")
     if ended:
-        return _of_ended(pod, ended)
+        return _of_ended(pod, ended, answered)
     started = (states.get("running") or {}).get("startedAt")
     if status.get("phase") in ("Failed", "Succeeded"):
         return _of_failed_pod(pod, status)
     if is_deleting(pod):
         return _of_deleted_pod(status, started)
     if "running" in states:
-        return PodState(Phase.RUNNING, Reason.POD_RUNNING, "The kernel's pod runs.", started)
-    return _of_waiting(pod, status)
+        if answered:
+            return PodState(Phase.RUNNING, Reason.ANSWERING, "The kernel answers.", started)
+        message = "The kernel's container runs; its first answer is awaited."
+        return PodState(Phase.RUNNING, Reason.POD_RUNNING, message, started)
+    return _of_waiting(pod)
 
 
 def _kernel_status(pod: Object) -> Object:
@@ -66,7 +63,7 @@ def _kernel_status(pod: Object) -> Object:
     return {}
 
 
-def _of_ended(pod: Object, ended: Object) -> PodState:
+def _of_ended(pod: Object, ended: Object, answered: bool) -> PodState:
     """The kernel's process has ended."""
     code = int(ended.get("exitCode") or 0)
     times = (ended.get("startedAt"), ended.get("finishedAt"), code)
@@ -77,13 +74,15 @@ def _of_ended(pod: Object, ended: Object) -> PodState:
         return PodState(Phase.FAILED, Reason.EVICTED, disruption, *times)
     if is_deleting(pod):
         return PodState(Phase.FAILED, Reason.POD_DELETED, "The kernel's pod was deleted.", *times)
-    if ended.get("reason") in _NOT_STARTED:
-        message = f"The kernel's container could not start: {ended.get('message', 'no details')}"
-        return PodState(Phase.FAILED, Reason.CONTAINER_ERROR, message, *times)
+    if not answered:
+        fault = faults.ended_early(code, ended.get("reason"), ended.get("message") or "")
+        if fault:
+            return PodState(Phase.FAILED, fault.reason, fault.message, *times)
     if code == 0:
         return PodState(Phase.SUCCEEDED, Reason.COMPLETED, "The kernel's process ended.", *times)
     signal = f" (signal {code - 128})" if 128 < code < 160 else ""
-    details = f": {ended['message'].strip()}" if ended.get("message") else "."
+    last = faults.last_words(ended.get("message") or "")
+    details = f": {last}" if last else "."
     message = f"The kernel's process ended with exit code {code}{signal}{details}"
     return PodState(Phase.FAILED, Reason.CONTAINER_EXITED, message, *times)
 
@@ -143,32 +142,10 @@ def _disruption(status: Object) -> str | None:
     return None
 
 
-def _of_waiting(pod: Object, status: Object) -> PodState:
-    """The kernel's container has not begun."""
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return PodState(
-                Phase.PENDING,
-                Reason.UNSCHEDULABLE,
-                condition.get("message") or "The scheduler has found no node yet.",
-            )
-    if not (pod.get("spec") or {}).get("nodeName"):
-        return PodState(Phase.PENDING, Reason.POD_PENDING, "The pod waits for a node.")
-    everything = [
-        *(status.get("initContainerStatuses") or []),
-        *(status.get("containerStatuses") or []),
-    ]
-    for container in everything:
-        waiting: Object = (container.get("state") or {}).get("waiting") or {}
-        said = waiting.get("reason")
-        reason = (
-            Reason.IMAGE_ERROR if said in _IMAGE_REASONS
-            else Reason.CONTAINER_ERROR if said in _CONTAINER_REASONS
-            else None
-        )  # fmt: skip
-        if reason:
-            words = [f"Container {container['name']}", said, waiting.get("message")]
-            return PodState(Phase.STARTING, reason, ": ".join(word for word in words if word))
-    return PodState(
-        Phase.STARTING, Reason.CONTAINER_CREATING, "The pod's containers are being prepared."
-    )
+def _of_waiting(pod: Object) -> PodState:
+    """The kernel's container has not begun; `starts.judge` says more."""
+    if (pod.get("spec") or {}).get("nodeName"):
+        return PodState(
+            Phase.STARTING, Reason.CONTAINER_CREATING, "The kernel's container is being created."
+        )
+    return PodState(Phase.PENDING, Reason.POD_PENDING, "The kernel's pod waits for a node.")

@@ -10,6 +10,7 @@ from hub_service.kinds import (
     COMPONENT_KERNEL,
     COMPONENT_NOTEBOOK,
     DEPLOYMENTS,
+    EVENTS,
     JUPYTER_GATEWAYS,
     JUPYTER_KERNEL_SPECS,
     JUPYTER_KERNEL_TEMPLATES,
@@ -29,9 +30,12 @@ from hub_service.kube import Cluster, Key, Reflector
 from hub_service.reconcile import kernels as kernel_reconciling
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
+from hub_service.reconcile import starts as start_reconciling
 from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
 from hub_service.reconcile.namespaces import Scope
 from hub_service.settings import Settings
+from hub_service.starts import events as pod_events
+from hub_service.starts.line import unscheduled
 
 
 class Watches:
@@ -66,7 +70,18 @@ class Watches:
             PODS,
             namespace,
             label_selector=_selector(COMPONENT_KERNEL),
-            indexers={kernel_reconciling.BY_KERNEL: kernel_reconciling.kernel_of},
+            indexers={
+                kernel_reconciling.BY_KERNEL: kernel_reconciling.kernel_of,
+                start_reconciling.UNSCHEDULED: unscheduled,
+            },
+        )
+        # Not among `all`: where they may not be read, starts go on without.
+        self.pod_events = Reflector(
+            cluster,
+            EVENTS,
+            namespace,
+            field_selector=pod_events.FIELD_SELECTOR,
+            indexers={start_reconciling.BY_POD: pod_events.pod_uid},
         )
         self.kernel_specs = Reflector(
             cluster,
@@ -100,7 +115,7 @@ class Watches:
 
     @property
     def all(self) -> list[Reflector]:
-        """All reflectors."""
+        """All reflectors that nothing is decided without."""
         return [
             self.kernels,
             self.pods,

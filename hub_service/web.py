@@ -49,7 +49,10 @@ th, td {{ text-align: left; padding: .3rem .8rem; border-bottom: 1px solid #ccc 
 </body>
 </html>
 """
-_COLUMNS = ("owner", "name", "spec", "phase", "state", "idle_since", "gpus", "node", "message")
+_COLUMNS = (
+    "owner", "name", "spec", "phase", "state", "idle_since", "gpus", "node",
+    "reason", "since", "waiting_behind", "message",
+)  # fmt: skip
 
 
 def application(
@@ -102,6 +105,8 @@ def kernel_model(kernel: Object) -> Object:
     """A JupyterKernel as the API shows it; times in RFC 3339, None where there is nothing."""
     spec, status = spec_of(kernel), status_of(kernel)
     activity: Object = status.get("activity") or {}
+    start: Object = status.get("start") or {}
+    decisive = _decisive_condition(kernel)
     return {
         "id": spec.get("kernelID"),
         "name": name_of(kernel),
@@ -111,7 +116,11 @@ def kernel_model(kernel: Object) -> Object:
         "spec": spec.get("kernelSpecName"),
         "gateway": (spec.get("gateway") or {}).get("name"),
         "phase": status.get("phase") or "Pending",
-        "message": _message(kernel),
+        "reason": decisive.get("reason"),
+        "message": decisive.get("message"),
+        "since": start.get("since") or decisive.get("lastTransitionTime"),
+        "deadline": start.get("deadline"),
+        "waiting_behind": start.get("waitingBehind"),
         "gpus": status.get("gpus", 0),
         "node": status.get("nodeName"),
         "pod": status.get("podName"),
@@ -122,13 +131,13 @@ def kernel_model(kernel: Object) -> Object:
     }
 
 
-def _message(kernel: Object) -> str | None:
-    """The sentence of the condition that the phase rests on."""
+def _decisive_condition(kernel: Object) -> Object:
+    """The condition that the phase rests on."""
     for kind in ("Culled", "Failed", "Succeeded", "Running", "Admitted"):
         entry = condition(kernel, kind)
         if entry is not None:
-            return entry.get("message")
-    return None
+            return entry
+    return {}
 
 
 class _Handler(RequestHandler):

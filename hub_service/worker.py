@@ -73,7 +73,7 @@ class Worker:
     async def run(self) -> None:
         """Reflect, and reconcile while leading, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for reflector in self._watches.all:
+            for reflector in (*self._watches.all, self._watches.pod_events):
                 group.create_task(reflector.run())
             group.create_task(self._leader.run(self._act))
 

@@ -47,14 +47,22 @@ class Controller:
         self._reconcile = reconcile
         self._workers = workers
         self._follows: list[tuple[Reflector, Concerns]] = []
+        self._waits_for: list[Reflector] = []
 
-    def follow(self, reflector: Reflector, concerns: Concerns = itself) -> None:
-        """Reconcile the keys that each change of this reflector's objects concerns."""
+    def follow(
+        self, reflector: Reflector, concerns: Concerns = itself, *, waits: bool = True
+    ) -> None:
+        """Reconcile the keys that each change of this reflector's objects concerns.
+
+        waits: whether nothing is reconciled before its first list is there.
+        """
         self._follows.append((reflector, concerns))
+        if waits:
+            self._waits_for.append(reflector)
 
     async def run(self) -> None:
         """Wait for the reflectors' first lists, then work until cancelled."""
-        for reflector, _ in self._follows:
+        for reflector in self._waits_for:
             await reflector.synced()
         try:
             with ExitStack() as stack:

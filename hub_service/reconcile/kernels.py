@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hub_service import conditions, culling, kernel, quota, timestamps
+from hub_service import (
+    conditions,
+    culling,
+    kernel,
+    kernel_events,
+    podstate,
+    quota,
+    timestamps,
+)
 from hub_service.activity import Active, Sealed, Unknown
 from hub_service.kinds import (
     ADMITTED,
@@ -36,7 +44,10 @@ from hub_service.kinds import (
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.reconcile.calls import REFUSALS, delete, find, patch_status
 from hub_service.reconcile.indexes import BY_GATEWAY
+from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.seals import Seals
+from hub_service.reconcile.starts import Starts
+from hub_service.starts.judge import judge_refusal
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +120,8 @@ class KernelReconciler:
         gateways: Reflector,
         rules: Rules,
         seals: Seals,
+        starts: Starts,
+        recorder: Recorder,
         is_overdue: Callable[[Object], bool] = lambda _: False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         gateway_urls: GatewayUrls,
@@ -120,6 +133,8 @@ class KernelReconciler:
         self._gateways = gateways
         self._rules = rules
         self._seals = seals
+        self._starts = starts
+        self._recorder = recorder
         self._is_overdue = is_overdue
         self._now = clock
         self._gateway_urls = gateway_urls
@@ -161,15 +176,16 @@ class KernelReconciler:
         if status_of(item).get("phase") == Phase.CULLED:
             await self._end(item)
             return None
+        look_again = None
         if kernel.is_admitted(item):
             started = await self._run(key, item)
             if started is None:
                 return 0.0
-            item = started
+            item, look_again = started
         if kernel.is_finished(item):
             await (self._end(item) if self._is_overdue(item) else self._release(item))
             return None
-        return self._cull(key, item, answer)
+        return _sooner(look_again, self._cull(key, item, answer))
 
     async def _admit(self, key: Key, item: Object) -> Object:
         """The kernel as it was refused, or with the status that its admission gives it.
@@ -225,9 +241,10 @@ class KernelReconciler:
             return True
         return not kernel.is_decided(item) and self._own_pod(item) is not None
 
-    async def _run(self, key: Key, item: Object) -> Object | None:
+    async def _run(self, key: Key, item: Object) -> tuple[Object, float | None] | None:
         """Report the state of the incarnation's pod; make it first if it was never made.
 
+        The kernel as it is then, and the seconds until its start is to be looked at again.
         None: it was made just now, and the report has its turn after what waits already. So in a
         burst of starts all pods are made before the first of them is reported on.
         """
@@ -244,16 +261,29 @@ class KernelReconciler:
                         admission.has_pod = True
                         return None
             except ApiError as error:
-                if error.status not in REFUSALS:
-                    await self._write(item, {})  # that it was admitted
-                    raise
-                log.warning(
-                    "kernel %s/%s: its pod was refused: %s", namespace, name_of(item), error
-                )
-                return await self._write(
-                    item, kernel.status_of_rejection(item, error.message, self._now())
-                )
-        return await self._write(item, kernel.status_of_pod(item, pod, self._now()))
+                return await self._without_pod(item, error)
+        now, verdict = self._now(), None
+        state = podstate.observe(pod)
+        if pod is not None and state.phase in (Phase.PENDING, Phase.STARTING):
+            verdict = await self._starts.judge(pod, now)
+        written = await self._write(item, kernel.status_of_pod(item, pod, now, verdict))
+        return written, _until(verdict.again if verdict else None, now)
+
+    async def _without_pod(self, item: Object, error: ApiError) -> tuple[Object, float | None]:
+        """Say that the pod could not be made. Raises the error where it may be tried at once."""
+        now = self._now()
+        log.warning("kernel %s: its pod was not made: %s", key_of(item), error)
+        verdict = judge_refusal(
+            error.message,
+            refused=error.status in REFUSALS,
+            since=kernel.making_since(item, now),
+            times=self._starts.times,
+            now=now,
+        )
+        written = await self._write(item, kernel.status_without_pod(item, verdict, now))
+        if verdict.state.phase != Phase.FAILED and error.status not in REFUSALS:
+            raise error
+        return written, _until(verdict.again, now)
 
     def _own_pod(self, item: Object) -> Object | None:
         """The pod of the kernel's wanted incarnation, as far as the watch has it."""
@@ -350,7 +380,7 @@ class KernelReconciler:
             if error.status == 404:
                 raise _GoneError from error
             raise
-        self._admissions.pop(key_of(item), None)
+        self._recorder.record(kernel_events.of_change(item, written, self._now()))
         return written
 
     async def _end(self, item: Object) -> None:
@@ -387,3 +417,11 @@ class KernelReconciler:
 
     def _pods_of(self, key: Key) -> list[Object]:
         return self._pods.store.by_index(BY_KERNEL, str(key))
+
+
+def _until(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else max((moment - now).total_seconds(), 0.5)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)

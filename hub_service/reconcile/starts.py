@@ -1,0 +1,93 @@
+"""What the judgement of a start needs from the cluster: the pod's Events, nodes, the line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from hub_service.kinds import JUPYTER_KERNELS, NODES, Object, Phase, controller, status_of, uid_of
+from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.starts import judge, line, room
+from hub_service.starts.judge import Times, Verdict
+
+log = logging.getLogger(__name__)
+
+BY_POD = "pod"
+UNSCHEDULED = "unscheduled"
+
+# How old, in seconds, what is known of nodes and of the line may be.
+_NODES_AGE = 30.0
+_NODES_REFUSED_AGE = 600.0
+_LINE_AGE = 1.0
+
+
+class Starts:
+    """Judges starts. `pods` needs the index UNSCHEDULED, `events` BY_POD.
+
+    Without the right to list nodes, what is larger than any of them waits like everything else.
+    """
+
+    def __init__(
+        self, cluster: Cluster, *, pods: Reflector, events: Reflector, times: Times
+    ) -> None:
+        self.times = times
+        self._cluster = cluster
+        self._pods = pods
+        self._events = events
+        self._nodes: Sequence[room.Node] = ()
+        self._nodes_until = 0.0
+        self._asking = asyncio.Lock()
+        self._line: dict[str, int] = {}
+        self._line_until = 0.0
+
+    def kernel_of_event(self, _key: Key, _old: Object | None, new: Object | None) -> Iterable[Key]:
+        """Which kernel an Event concerns: its pod's, while that starts."""
+        about: Object = (new or {}).get("involvedObject") or {}
+        pod = self._pods.store.get((about.get("namespace", ""), about.get("name", "")))
+        if pod is None or status_of(pod).get("phase") != Phase.PENDING:
+            return ()
+        owner = controller(pod, JUPYTER_KERNELS.kind)
+        return (Key(about["namespace"], owner["name"]),) if owner else ()
+
+    async def judge(self, pod: Object, now: datetime) -> Verdict:
+        """How far the start of a kernel has come whose pod is there."""
+        nodes: Sequence[room.Node] = ()
+        before = None
+        if judge.wants_nodes(pod):
+            before = self._before(pod)
+            if not self.times.autoscaler:
+                nodes = await self._known_nodes()
+        return judge.judge(
+            pod,
+            self._events.store.by_index(BY_POD, uid_of(pod)),
+            times=self.times,
+            now=now,
+            before=before,
+            nodes=nodes,
+        )
+
+    def _before(self, pod: Object) -> int | None:
+        clock = asyncio.get_running_loop().time
+        if clock() >= self._line_until or uid_of(pod) not in self._line:
+            self._line = line.places(self._pods.store.by_index(UNSCHEDULED, ""))
+            self._line_until = clock() + _LINE_AGE
+        return self._line.get(uid_of(pod))
+
+    async def _known_nodes(self) -> Sequence[room.Node]:
+        clock: Callable[[], float] = asyncio.get_running_loop().time
+        async with self._asking:
+            if clock() < self._nodes_until:
+                return self._nodes
+            try:
+                listed = await self._cluster.list(NODES, None)
+            except ApiError as error:
+                log.info("nodes are not known, so no kernel is too large for them: %s", error)
+                self._nodes = ()
+                refused = error.status == 403
+                self._nodes_until = clock() + (_NODES_REFUSED_AGE if refused else _NODES_AGE)
+            else:
+                self._nodes = [room.node(item) for item in listed.get("items") or []]
+                self._nodes_until = clock() + _NODES_AGE
+            return self._nodes

@@ -1,0 +1,64 @@
+"""Who waits before whom: kernels that want the same scarce thing, by their age. Pure.
+
+The scheduler has the last word: it may serve a later kernel first, where that one fits and an
+earlier one doesn't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from hub_service import quantities
+from hub_service.kinds import Object, is_deleting, name_of, uid_of
+from hub_service.starts.room import scarce
+
+# What is waited for: the resource, on nodes with these labels.
+Wanted = tuple[str, frozenset[tuple[str, str]]]
+
+
+def wanted(pod: Object) -> Wanted | None:
+    """What a pod waits for, None where the scheduler has not said that there is too little."""
+    for resource in scarce(pod)[:1]:
+        selector: Mapping[str, str] = (pod.get("spec") or {}).get("nodeSelector") or {}
+        return resource, frozenset(selector.items())
+    return None
+
+
+def unscheduled(pod: Object) -> str | None:
+    """Index of pods that have no node yet, all under one value."""
+    waits = not (pod.get("spec") or {}).get("nodeName") and not is_deleting(pod)
+    return "" if waits else None
+
+
+def places(pods: Iterable[Object]) -> dict[str, int]:
+    """How many of these pods, none of which has a node, wait before each, by the pod's uid.
+
+    Pods that the scheduler hasn't looked at yet count where they ask for the same resource.
+    """
+    lines: dict[Wanted, int] = {}
+    result = {}
+    for pod in sorted(pods, key=_age):
+        mine = wanted(pod)
+        if mine is not None:
+            result[uid_of(pod)] = lines.get(mine, 0)
+            lines[mine] = lines.get(mine, 0) + 1
+    return result
+
+
+def describe(pod: Object, before: int) -> str:
+    """What a pod waits for and behind how many, in a sentence or two."""
+    resource = scarce(pod)[0]
+    amount = quantities.requests(pod).get(resource)
+    what = quantities.words(resource, amount) if amount else resource
+    if resource == "pods":
+        what = "a place on a node"
+    queue = (
+        "This kernel is the first in line." if before == 0
+        else "1 kernel waits before this one." if before == 1
+        else f"{before} kernels wait before this one."
+    )  # fmt: skip
+    return f"Waiting for {what}: not free at present. {queue}"
+
+
+def _age(pod: Object) -> tuple[str, str]:
+    return pod["metadata"].get("creationTimestamp", ""), name_of(pod)

@@ -1,0 +1,86 @@
+"""Whether any node could ever take a pod, however empty. Pure.
+
+Only what a scheduler can't get around is compared: the nodes' allocatable amounts and the pod's
+nodeSelector. Taints, affinities and the like are left to the scheduler's own words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from hub_service import quantities
+from hub_service.kinds import Object, Reason, condition
+from hub_service.starts.faults import Fault
+
+_INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+?)(?=[.,;]?(?:\s|$))")
+
+
+class Node(NamedTuple):
+    """What matters of a node: its labels, and what it has for pods, by resource name."""
+
+    labels: dict[str, str]
+    allocatable: dict[str, Decimal]
+
+
+def node(item: Object) -> Node:
+    """What matters of a Node of the cluster."""
+    allocatable: Object = (item.get("status") or {}).get("allocatable") or {}
+    amounts = {name: quantities.parse(amount) for name, amount in allocatable.items()}
+    return Node(dict(item["metadata"].get("labels") or {}), amounts)
+
+
+def scheduler_words(pod: Object) -> str:
+    """Why the scheduler has found no node, without its thoughts on preemption; "" before it did."""
+    said = condition(pod, "PodScheduled") or {}
+    if said.get("status") != "False":
+        return ""
+    return re.split(r" (?:no new claims|preemption:)", said.get("message") or "")[0].strip()
+
+
+def scarce(pod: Object) -> list[str]:
+    """Resources that the scheduler found too little of, those of special hardware first."""
+    names = dict.fromkeys(_INSUFFICIENT.findall(scheduler_words(pod)))
+    return sorted(names, key=lambda name: ("/" not in name, name in ("cpu", "memory")))
+
+
+def never_fits(pod: Object, nodes: Sequence[Node]) -> Fault | None:
+    """Why no node could take the pod even if it were empty; None where one could.
+
+    Without nodes nothing can be said.
+    """
+    selector: dict[str, str] = (pod.get("spec") or {}).get("nodeSelector") or {}
+    eligible = [one for one in nodes if selector.items() <= one.labels.items()]
+    if not nodes:
+        return None
+    if not eligible:
+        labels = ", ".join(f"{key}={value}" for key, value in selector.items())
+        return Fault(
+            Reason.NO_MATCHING_NODE,
+            f"The cluster has no node that this kernel may run on: it wants one with {labels}. "
+            "Ask your administrator.",
+        )
+    wanted = quantities.requests(pod)
+    if any(_takes(one, wanted) for one in eligible):
+        return None
+    for name, amount in sorted(wanted.items(), key=lambda entry: "/" not in entry[0]):
+        most = max(one.allocatable.get(name, Decimal(0)) for one in eligible)
+        if most < amount:
+            has = quantities.words(name, most) if most else "none at all"
+            return _too_large(quantities.words(name, amount), f"the most that one has is {has}")
+    together = ", ".join(quantities.words(name, amount) for name, amount in sorted(wanted.items()))
+    return _too_large(together, "none has all of it together")
+
+
+def _too_large(wanted: str, nodes: str) -> Fault:
+    return Fault(
+        Reason.LARGER_THAN_ANY_NODE,
+        f"The kernel asks for {wanted}, more than any node can give: {nodes}. Choose a smaller "
+        "kernel, or ask your administrator.",
+    )
+
+
+def _takes(one: Node, wanted: dict[str, Decimal]) -> bool:
+    return all(one.allocatable.get(name, Decimal(0)) >= amount for name, amount in wanted.items())
