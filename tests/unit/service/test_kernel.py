@@ -7,6 +7,8 @@ import pytest
 
 from hub_service import kernel
 from hub_service.kinds import Phase, condition
+from hub_service.podstate import PodState
+from hub_service.starts.judge import Verdict
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = datetime(2030, 1, 2, 3, 5, 5, tzinfo=UTC)
@@ -118,6 +120,7 @@ class TestPod:
                                 "readOnly": True,
                             }
                         ],
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
                     }
                 ],
             },
@@ -272,7 +275,56 @@ def gpus(**amounts):
     return {"name": "c", "resources": {k: {"nvidia.com/gpu": v} for k, v in amounts.items()}}
 
 
+def rejected(message):
+    return Verdict(PodState("Failed", "PodRejected", message), NOW)
+
+
+def waits(**more):
+    return Verdict(PodState("Pending", "Unschedulable", "waits"), NOW, **more)
+
+
 class TestStatus:
+    def test_how_far_a_start_has_come(self):
+        item = admitted()
+        verdict = waits(deadline=LATER, before=2)
+        item = with_status(item, kernel.status_of_pod(item, a_pod(), NOW, verdict))
+        start = {"since": STAMP, "deadline": LATER_STAMP, "waitingBehind": 2}
+        assert item["status"]["start"] == start
+        assert condition(item, "Running")["reason"] == "Unschedulable"
+        # In a merge patch, what is not there any more has to be said.
+        later = kernel.status_of_pod(item, a_pod(), LATER, waits())
+        assert later["start"] == {"since": STAMP, "deadline": None, "waitingBehind": None}
+        running = a_pod("Running", node="n1", state={"running": {"startedAt": STAMP}})
+        assert kernel.status_of_pod(item, running, LATER)["start"] is None
+
+    def test_a_pod_that_can_not_be_made_yet(self):
+        item = admitted()
+        assert kernel.making_since(item, LATER) == LATER
+        item["metadata"]["creationTimestamp"] = STAMP
+        assert kernel.making_since(item, LATER) == NOW
+        item = with_status(item, kernel.status_without_pod(item, waits(), NOW))
+        assert (item["status"]["phase"], item["status"]["start"]) == ("Pending", {"since": STAMP})
+        item["metadata"]["creationTimestamp"] = LATER_STAMP
+        assert kernel.making_since(item, LATER) == NOW
+
+    @pytest.mark.parametrize(
+        ("state", "reason", "failure"),
+        [
+            (None, "PodRunning", "CrashedAtStart"),
+            ("starting", "PodRunning", "CrashedAtStart"),
+            ("idle", "Answering", "ContainerExited"),
+            ("busy", "Answering", "ContainerExited"),
+        ],
+    )
+    def test_the_first_answer(self, state, reason, failure):
+        item = with_status(admitted(), {"activity": {"executionState": state}})
+        running = a_pod("Running", node="n1", state={"running": {"startedAt": STAMP}})
+        up = with_status(item, kernel.status_of_pod(item, running, NOW))
+        assert condition(up, "Running")["reason"] == reason
+        over = a_pod("Failed", node="n1", state={"terminated": {"exitCode": 1}})
+        down = with_status(item, kernel.status_of_pod(item, over, NOW))
+        assert condition(down, "Failed")["reason"] == failure
+
     def test_waiting_then_running(self):
         item = admitted()
         item = with_status(item, kernel.status_of_pod(item, a_pod(), NOW))
@@ -302,7 +354,7 @@ class TestStatus:
         assert with_status(item, again) == item
 
     def test_failed(self):
-        item = admitted()
+        item = with_status(admitted(), {"activity": {"executionState": "idle"}})
         state = {"terminated": {"exitCode": 3, "startedAt": STAMP, "finishedAt": LATER_STAMP}}
         item = with_status(
             item, kernel.status_of_pod(item, a_pod("Failed", node="n1", state=state), LATER)
@@ -335,20 +387,20 @@ class TestStatus:
             kernel.status_of_pod(item, a_pod("Running"), NOW),
             kernel.status_of_pod(item, None, NOW),
             kernel.status_of_cull(item, "idle", NOW),
-            kernel.status_of_rejection(item, "no", NOW),
+            kernel.status_without_pod(item, rejected("no"), NOW),
             kernel.status_of_admission(item, admitted=True, reason="", message="", now=NOW),
         ):
             assert "activity" not in status
 
     @pytest.mark.parametrize(
-        ("status_of", "phase", "kind", "reason"),
+        ("status_of", "end", "phase", "kind", "reason"),
         [
-            (kernel.status_of_cull, "Culled", "Culled", "Idle"),
-            (kernel.status_of_rejection, "Failed", "Failed", "PodRejected"),
+            (kernel.status_of_cull, "why", "Culled", "Culled", "Idle"),
+            (kernel.status_without_pod, rejected("why"), "Failed", "Failed", "PodRejected"),
         ],
     )
-    def test_ends_that_no_pod_tells(self, status_of, phase, kind, reason):
-        item = with_status(admitted(), status_of(admitted(), "why", LATER))
+    def test_ends_that_no_pod_tells(self, status_of, end, phase, kind, reason):
+        item = with_status(admitted(), status_of(admitted(), end, LATER))
         assert item["status"]["phase"] == phase
         assert item["status"]["completionTime"] == LATER_STAMP
         assert condition(item, kind)["reason"] == reason

@@ -38,52 +38,20 @@ def pod_condition(kind, status, reason, message):
     return [{"type": kind, "status": status, "reason": reason, "message": message}]
 
 
-NO_ROOM = pod_condition("PodScheduled", "False", "Unschedulable", "0/1 nodes: 1 Insufficient gpu.")
 EVICTION = pod_condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "drained")
 PREEMPTION = pod_condition("DisruptionTarget", "True", "PreemptionByScheduler", "for another")
 
 CASES = {
     "gone": (None, "Failed", "PodDeleted", "deleted"),
     "new": (pod(node=None), "Pending", "PodPending", "waits for a node"),
-    "no room": (pod(node=None, conditions=NO_ROOM), "Pending", "Unschedulable", "Insufficient gpu"),
-    "on its way": (pod(), "Starting", "ContainerCreating", "being prepared"),
+    "on its way": (pod(), "Starting", "ContainerCreating", "being created"),
     "creating": (
         pod(state=waiting("ContainerCreating")),
         "Starting",
         "ContainerCreating",
-        "being prepared",
+        "being created",
     ),
-    "no image": (
-        pod(state=waiting("ErrImagePull", "not found")),
-        "Starting",
-        "ImageError",
-        "Container kernel: ErrImagePull: not found",
-    ),
-    "no image for long": (
-        pod(state=waiting("ImagePullBackOff")),
-        "Starting",
-        "ImageError",
-        "ImagePullBackOff",
-    ),
-    "bad image name": (
-        pod(state=waiting("InvalidImageName", "x:::")),
-        "Starting",
-        "ImageError",
-        "x:::",
-    ),
-    "no image for an init container": (
-        pod(state=waiting("PodInitializing"), init=waiting("ErrImagePull", "not found")),
-        "Starting",
-        "ImageError",
-        "Container prepare: ErrImagePull",
-    ),
-    "no such config map": (
-        pod(state=waiting("CreateContainerConfigError", 'configmap "x" not found')),
-        "Starting",
-        "ContainerError",
-        'configmap "x" not found',
-    ),
-    "running": (pod("Running", state={"running": {"startedAt": "t"}}), "Running", "PodRunning", ""),
+    "running": (pod("Running", state={"running": {"startedAt": "t"}}), "Running", "Answering", ""),
     "being deleted": (
         pod("Running", state={"running": {"startedAt": "t"}}, deleting=True),
         "Failed",
@@ -135,12 +103,6 @@ CASES = {
         "Failed",
         "PodDeleted",
         "",
-    ),
-    "no such command": (
-        pod("Failed", state=ended(128, "StartError", message='exec: "kernl": not found')),
-        "Failed",
-        "ContainerError",
-        '"kernl": not found',
     ),
     "the kernel ended and a container beside it did not": (
         pod("Running", state=ended(0, "Completed")),

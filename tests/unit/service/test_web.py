@@ -56,7 +56,13 @@ RUNNING = {
     },
     "conditions": [
         {"type": "Admitted", "status": "True", "message": "Kernel 1 of 2."},
-        {"type": "Running", "status": "True", "message": "The kernel's pod runs."},
+        {
+            "type": "Running",
+            "status": "True",
+            "reason": "Answering",
+            "message": "The kernel answers.",
+            "lastTransitionTime": "2030-01-01T00:00:05Z",
+        },
     ],
 }
 
@@ -158,7 +164,11 @@ async def test_ones_own_kernels_oldest_first(pages):
         "spec": "<gpu>",
         "gateway": None,
         "phase": "Running",
-        "message": "The kernel's pod runs.",
+        "reason": "Answering",
+        "message": "The kernel answers.",
+        "since": "2030-01-01T00:00:05Z",
+        "deadline": None,
+        "waiting_behind": None,
         "gpus": 1,
         "node": "n1",
         "pod": "kernel-b",
