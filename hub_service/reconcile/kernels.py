@@ -27,6 +27,7 @@ from hub_service.kinds import (
     IDLE,
     JUPYTER_KERNELS,
     PODS,
+    RUNNING,
     Object,
     Phase,
     Reason,
@@ -272,7 +273,6 @@ class KernelReconciler:
     async def _without_pod(self, item: Object, error: ApiError) -> tuple[Object, float | None]:
         """Say that the pod could not be made. Raises the error where it may be tried at once."""
         now = self._now()
-        log.warning("kernel %s: its pod was not made: %s", key_of(item), error)
         verdict = judge_refusal(
             error.message,
             refused=error.status in REFUSALS,
@@ -280,6 +280,8 @@ class KernelReconciler:
             times=self._starts.times,
             now=now,
         )
+        if (condition(item, RUNNING) or {}).get("reason") != verdict.state.reason:
+            log.warning("kernel %s: its pod was not made: %s", key_of(item), error)
         written = await self._write(item, kernel.status_without_pod(item, verdict, now))
         if verdict.state.phase != Phase.FAILED and error.status not in REFUSALS:
             raise error

@@ -314,7 +314,6 @@ async def test_what_waits_says_what_for(
         "command": ["sleep", "3600"],
     }
     async with reflecting(cluster, EVENTS, namespace) as events, running():
-        slow = await launch("slow", Case("", "", image("slow")))
         down = await launch("down", Case("", "", image("down")))
         prepared = await launch("prepared", Case("", "", {}, {"initContainers": [init]}))
         holders = [
@@ -333,9 +332,11 @@ async def test_what_waits_says_what_for(
         await has_event(events, second, "Unschedulable", "Warning")
         third = await launch("third", Case("", "", gpus(1)))
         await waits("the namespace is full", third, "NamespaceFull", "ResourceQuota")
+        await waits("registry is down, at first", down, "ImageError", "is tried again")
+        # Not before: a kubelet pulls one image at a time.
+        slow = await launch("slow", Case("", "", image("slow")))
         await waits("image is being pulled", slow, "PullingImage", "is being pulled")
         await has_event(events, slow, "PullingImage", "Normal")
-        await waits("registry is down, at first", down, "ImageError", "is tried again")
         await waits("init container runs", prepared, "Initializing", "prepare runs")
         await scale_up(cluster, observed, second)
         await waits("a node is being added", second, "ScalingUp", "A node is being added")
