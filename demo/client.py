@@ -223,6 +223,11 @@ class Person:
         body = {"type": "file", "format": "text", "content": text}
         await self._text("PUT", self._server() / "api/contents" / path, json=body)
 
+    async def notebook(self, path: str) -> dict[str, Any]:
+        """The content of a notebook in one's home, as it was saved last."""
+        model = await self._json("GET", self._server() / "api/contents" / path)
+        return dict(model["content"])
+
     async def start_kernel(self, spec: str, *, server: str = "", **body: Any) -> str:
         """Start a kernel through one's notebook server; returns its id."""
         url = self._server(server) / "api/kernels"

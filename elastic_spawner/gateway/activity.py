@@ -172,10 +172,11 @@ def status(activity: Activity, connections: int) -> dict[str, Any]:
 def worth_reporting(reported: Mapping[str, Any] | None, current: Mapping[str, Any]) -> bool:
     """True if `current` says something that `reported`, the last status written, does not.
 
-    That a kernel whose activity was never written is starting goes without saying.
+    That a kernel whose activity was never written is starting goes without saying; that somebody
+    is connected to it meanwhile doesn't: other processes of the gateway would take it for left.
     """
     if reported is None:
-        return bool(current["executionState"] != STARTING)
+        return bool(current["executionState"] != STARTING or current["connections"])
     if any(reported[key] != current[key] for key in ("executionState", "idleSince", "connections")):
         return True
     before = datetime.fromisoformat(reported["lastActivity"])

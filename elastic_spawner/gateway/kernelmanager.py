@@ -141,6 +141,13 @@ class ElasticKernelManager(RemoteKernelManager):
         return self.process_proxy.progress() if self.process_proxy else "The kernel is starting."
 
     @property
+    def connected_elsewhere(self) -> bool:
+        """Whether somebody is connected to another process of the gateway, as that has reported."""
+        resource = self.process_proxy.resource() if self.process_proxy else None
+        activity = kinds.status_of(resource or {}).get("activity") or {}
+        return bool(activity.get("connections"))
+
+    @property
     def execution_state(self) -> str:
         """starting, idle, busy or dead."""
         return _DEAD if self.ended else self.monitor.activity.execution_state

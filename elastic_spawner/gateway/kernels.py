@@ -317,21 +317,26 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         if not manager.starting or self.connections(manager.kernel_id):
             return
         grace = self.runtime.start_grace
-        since = manager.alone_since = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        since = manager.alone_since = loop.time()
 
         def look() -> None:
             alone = not self.connections(manager.kernel_id) and manager.alone_since == since
-            if manager.starting and alone:
-                manager.abandon(
-                    Ending(
-                        "StartAbandoned",
-                        "This kernel's start was given up: for "
-                        f"{grace:.0f} seconds no notebook was connected to it. Start a new one.",
-                    )
+            if not manager.starting or not alone:
+                return
+            if manager.connected_elsewhere:
+                loop.call_later(grace, look)
+                return
+            manager.abandon(
+                Ending(
+                    "StartAbandoned",
+                    "This kernel's start was given up: for "
+                    f"{grace:.0f} seconds no notebook was connected to it. Start a new one.",
                 )
-                self._forget_later(manager.kernel_id, manager)
+            )
+            self._forget_later(manager.kernel_id, manager)
 
-        asyncio.get_running_loop().call_later(grace, look)
+        loop.call_later(grace, look)
 
     def _forget(self, kernel_id: str, manager: ElasticKernelManager) -> None:
         if self._kernels.get(kernel_id) is not manager:

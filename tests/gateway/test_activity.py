@@ -171,6 +171,7 @@ def test_reports_that_say_nothing_new_are_left_out() -> None:
     much_later = {**later, "lastActivity": "2026-01-01T00:00:13.000000Z"}
     assert activities.worth_reporting(None, first)
     assert not activities.worth_reporting(None, activities.status(History().activity, 0))
+    assert activities.worth_reporting(None, activities.status(History().activity, 1))
     assert activities.worth_reporting(first, activities.status(History().activity, 0))
     assert not activities.worth_reporting(first, later)
     assert activities.worth_reporting(first, much_later)
