@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import aiohttp
 from yarl import URL
 
+_WAITS = "reason"  # of a kernel's model: why it doesn't run, or doesn't run yet
 _SPAWN_FORM = 'id="spawn_form"'
 _COOKIE_PATH = re.compile(r";\s*path=[^;]*", re.IGNORECASE)
 _XSRF_FIELD = re.compile(r'name="_xsrf"\s+value="([^"]+)"')
@@ -228,11 +229,24 @@ class Person:
         model = await self._json("GET", self._server() / "api/contents" / path)
         return dict(model["content"])
 
-    async def start_kernel(self, spec: str, *, server: str = "", **body: Any) -> str:
-        """Start a kernel through one's notebook server; returns its id."""
+    async def start_kernel(
+        self, spec: str, *, server: str = "", wait: bool = True, **body: Any
+    ) -> str:
+        """Start a kernel through one's notebook server; its id once it answers.
+
+        wait: False for a kernel that may still be starting.
+        """
         url = self._server(server) / "api/kernels"
         model = await self._json("POST", url, json={"name": spec, **body})
-        return str(model["id"])
+        kernel = str(model["id"])
+        if wait and _WAITS in model:
+            async with self.connect(kernel, server=server):  # it ends where nobody is connected
+                while _WAITS in (model := await self._json("GET", url / kernel)):
+                    if model["execution_state"] == "dead":
+                        told = json.dumps({"message": model["reason"]})
+                        raise RequestFailedError(500, str(url), told)
+                    await asyncio.sleep(0.2)
+        return kernel
 
     async def open_notebook(self, path: str, spec: str) -> str:
         """Open a notebook on a kernel, as JupyterLab does; returns the kernel's id."""

@@ -31,7 +31,7 @@ async def test_a_cell_says_what_its_kernel_waits_for_and_then_runs(
     everything = await gpus_of_the_cluster(cluster)
     async with gpu_pod(cluster, namespace, "newcomer", images.name("kernel"), everything):
         began = time.monotonic()
-        kernel = await person.start_kernel("python-gpu")
+        kernel = await person.start_kernel("python-gpu", wait=False)
         answered = time.monotonic() - began
         (model,) = [model for model in await person.kernels() if model["id"] == kernel]
         assert model["execution_state"] == "starting"
@@ -144,7 +144,7 @@ async def test_starts_that_cannot_succeed_end_in_seconds_and_say_why(
 async def _failure(person: Person) -> tuple[int, str]:
     """How JupyterLab is told: status and message of the answer, or 0 and what stands in a cell."""
     try:
-        kernel = await person.start_kernel(NAME)
+        kernel = await person.start_kernel(NAME, wait=False)
     except RequestFailedError as error:
         return error.status, error.message
     cell = await person.run(kernel, "1", timeout=SOON)
