@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
+from functools import partial
 
 from hub_service import gateway, notebook
 from hub_service.activity import GatewayClient
@@ -68,7 +69,9 @@ class Controllers:
         self._config = config
         self._watches = watches
         self._gateway_urls = gateway_urls or watches.gateway_urls
-        queue = WorkQueue[Key]()
+        queue = WorkQueue[Key](
+            is_urgent=partial(kernel_reconciling.is_urgent, watches.kernels, watches.pods)
+        )
         self._seals = Seals(GatewayClient(token).seal, queue.add)
         self._recorder = Recorder(cluster)
         self._servers: Servers | None = None
@@ -155,7 +158,7 @@ class Controllers:
             covers=self._watches.scope.covers,
         )
         reconcile = self._watches.scope.within(reconciler.reconcile)
-        controller = Controller("kernel", reconcile, workers=16, queue=queue)
+        controller = Controller("kernel", reconcile, workers=32, queue=queue)
         self._follow(controller, self._watches.kernels)
         controller.follow(self._watches.pods, kernel_reconciling.kernel_of_pod)
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)

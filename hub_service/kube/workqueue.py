@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from hub_service.kube.backoff import Backoff
 
 K = TypeVar("K", bound=Hashable)
+
+# While urgent keys wait, one in so many is another that waits, so that those come on as well.
+_OTHERS_TURN = 8
 
 
 class WorkQueue(Generic[K]):
@@ -18,13 +21,24 @@ class WorkQueue(Generic[K]):
     A key added while a worker has it comes again after `done`. Each key has one timer:
     `add_after` and `add_after_failure` replace it, since whoever asks last knows best when the
     key is next worth looking at.
+
+    `is_urgent`: whether a key, as it begins to wait, goes before those that aren't.
     """
 
-    def __init__(self, *, first_delay: float = 0.05, most_delay: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        first_delay: float = 0.05,
+        most_delay: float = 60.0,
+        is_urgent: Callable[[K], bool] = lambda _: False,
+    ) -> None:
         self._first_delay = first_delay
         self._most_delay = most_delay
-        self._waiting: deque[K] = deque()
-        self._wanted: set[K] = set()  # in `_waiting`, or to be put there by `done`
+        self._is_urgent = is_urgent
+        self._urgent: deque[K] = deque()
+        self._others: deque[K] = deque()
+        self._turn = 0
+        self._wanted: set[K] = set()  # in one of the two, or to be put there by `done`
         self._working: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, Backoff] = {}
@@ -68,7 +82,9 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K:
         """The next key, once there is one. Call `done` with it when its work has ended."""
         await self._wake.acquire()
-        key = self._waiting.popleft()
+        self._turn = (self._turn + 1) % _OTHERS_TURN
+        lanes = (self._urgent, self._others) if self._turn else (self._others, self._urgent)
+        key = (lanes[0] or lanes[1]).popleft()
         self._wanted.discard(key)
         self._working.add(key)
         return key
@@ -85,7 +101,7 @@ class WorkQueue(Generic[K]):
             self.cancel_timer(key)
 
     def _push(self, key: K) -> None:
-        self._waiting.append(key)
+        (self._urgent if self._is_urgent(key) else self._others).append(key)
         self._wake.release()
 
     def _fire(self, key: K) -> None:

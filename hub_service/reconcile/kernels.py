@@ -105,6 +105,24 @@ def kernel_of_pod(_key: Key, old: Object | None, new: Object | None) -> Iterable
     return {Key(namespace_of(pod), owner["name"]) for pod, owner in references if owner}
 
 
+def is_urgent(kernels: Reflector, pods: Reflector, key: Key) -> bool:
+    """Whether somebody waits for what is to be done: a kernel's end, or the pod of a start.
+
+    In a burst of starts all pods are made before most of them are reported on.
+    """
+    item = kernels.store.get(key)
+    if item is None or is_deleting(item):
+        return True
+    return not kernel.is_decided(item) and own_pod(pods, item) is None
+
+
+def own_pod(pods: Reflector, item: Object) -> Object | None:
+    """The pod of a kernel's wanted incarnation, as far as the watch has it."""
+    pod = pods.store.get((namespace_of(item), kernel.pod_of_incarnation(item)))
+    same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
+    return pod if same else None
+
+
 class KernelReconciler:
     """`reconcile` for a Controller that follows the three reflectors.
 
@@ -214,7 +232,7 @@ class KernelReconciler:
             if not decision.admitted:
                 self._admissions.pop(key, None)
                 return await self._write(item, status)
-            admission = _Admission(uid_of(item), status, self._own_pod(item) is not None)
+            admission = _Admission(uid_of(item), status, own_pod(self._pods, item) is not None)
             self._admissions[key] = admission
         present = {**status_of(item), **admission.status}
         return {**item, "status": {k: v for k, v in present.items() if v is not None}}
@@ -240,18 +258,17 @@ class KernelReconciler:
         admission = self._admissions.get(key_of(item))
         if admission is not None and admission.uid == uid_of(item):
             return True
-        return not kernel.is_decided(item) and self._own_pod(item) is not None
+        return not kernel.is_decided(item) and own_pod(self._pods, item) is not None
 
     async def _run(self, key: Key, item: Object) -> tuple[Object, float | None] | None:
         """Report the state of the incarnation's pod; make it first if it was never made.
 
         The kernel as it is then, and the seconds until its start is to be looked at again.
-        None: it was made just now, and the report has its turn after what waits already. So in a
-        burst of starts all pods are made before the first of them is reported on.
+        None: it was made just now, and the report has a turn of its own, as that is less urgent.
         """
         namespace, name = namespace_of(item), kernel.pod_of_incarnation(item)
         admission = self._admissions.get(key)
-        pod = self._own_pod(item)
+        pod = own_pod(self._pods, item)
         if pod is None:
             try:
                 if status_of(item).get("podName") == name or (admission and admission.has_pod):
@@ -286,12 +303,6 @@ class KernelReconciler:
         if verdict.state.phase != Phase.FAILED and error.status not in REFUSALS:
             raise error
         return written, _until(verdict.again, now)
-
-    def _own_pod(self, item: Object) -> Object | None:
-        """The pod of the kernel's wanted incarnation, as far as the watch has it."""
-        pod = self._pods.store.get((namespace_of(item), kernel.pod_of_incarnation(item)))
-        same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
-        return pod if same else None
 
     async def _make_pod(self, item: Object, namespace: str, name: str) -> Object:
         try:

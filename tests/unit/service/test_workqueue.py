@@ -124,3 +124,26 @@ async def test_many_workers_never_share_a_key():
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def test_urgent_keys_go_first_and_the_others_come_on_as_well():
+    queue = WorkQueue(is_urgent=lambda key: key.startswith("u"))
+    for number in range(20):
+        queue.add(f"o{number}")
+        queue.add(f"u{number}")
+    taken = [await take(queue) for _ in range(40)]
+    assert [key for key in taken if key[0] == "u"] == [f"u{n}" for n in range(20)]
+    assert [key for key in taken if key[0] == "o"] == [f"o{n}" for n in range(20)]
+    assert 18 <= sum(key[0] == "u" for key in taken[:22]) < 22
+
+
+async def test_a_key_may_be_less_urgent_the_second_time():
+    urgent = {"a", "b"}
+    queue = WorkQueue(is_urgent=urgent.__contains__)
+    queue.add("a")
+    assert await take(queue) == "a"
+    queue.add("a")
+    urgent.remove("a")
+    queue.done("a")
+    queue.add("b")
+    assert [await take(queue), await take(queue)] == ["b", "a"]
