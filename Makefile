@@ -90,9 +90,13 @@ else
 	@$(LOCALCLUSTER) down --purge
 endif
 
+# Parts of the benchmarks, as in BENCH=burst; empty: all. These need no images:
+BENCH ?=
+OF_THE_SERVICE := burst idle
+
 .PHONY: bench
-bench: .venv/.installed $(OUR_CLUSTER) ## Starts and culls against a bare pod's (needs a quiet machine)
-	@$(ON_CLUSTER) .venv/bin/python -m benchmarks
+bench: .venv/.installed $(if $(filter-out $(OF_THE_SERVICE),$(or $(BENCH),all)),$(OUR_CLUSTER),$(filter cluster,$(OUR_CLUSTER))) ## Speed, against floors of the same run; on a quiet machine (BENCH=burst)
+	@$(ON_CLUSTER) .venv/bin/python -m benchmarks $(BENCH)
 
 # --- documentation -----------------------------------------------------------------------------
 

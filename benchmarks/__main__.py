@@ -1,4 +1,8 @@
-"""`python -m benchmarks`: on the cluster of KUBECONFIG; the last line is one JSON object."""
+"""`python -m benchmarks [PART …]`: on the cluster of KUBECONFIG; the last line is one JSON object.
+
+Parts: burst and idle measure the service by itself; servers, starts and culls the demo's whole
+path, which needs the project's images. Without any, all are measured.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,37 @@ import sys
 
 from yarl import URL
 
-from benchmarks import culls, servers, starts
+from benchmarks import burst, culls, idle, servers, starts
 from demo.client import Person
-from demo.install import Images, Installation, install
+from demo.install import Images, Installation, apply_kinds, install
 from hub_service.kinds import SERVICES
 from hub_service.kube.client import Cluster
 
+_OF_THE_SERVICE = ("burst", "idle")
+_OF_THE_DEMO = ("servers", "starts", "culls")
+_PARTS = (*_OF_THE_SERVICE, *_OF_THE_DEMO)
 
-async def bench(
-    installation: Installation, images: Images, *, pairs: int, rounds: int, logins: int
-) -> None:
-    """Run all comparisons, and print the figures."""
-    figures = await servers.compare(installation, logins)
+
+async def of_the_service(options: argparse.Namespace, parts: list[str]) -> dict[str, float]:
+    """The service as a process of its own."""
+    figures: dict[str, float] = {}
+    async with Cluster.from_environment(request_timeout=60) as cluster:
+        if "burst" in parts:
+            figures |= await burst.compare(cluster, options.kernels, options.bursts)
+        if "idle" in parts:
+            figures |= await idle.measure(cluster, options.kernels, options.alone)
+    return figures
+
+
+async def of_the_demo(
+    options: argparse.Namespace, parts: list[str], installation: Installation, images: Images
+) -> dict[str, float]:
+    """What people meet."""
+    figures: dict[str, float] = {}
+    if "servers" in parts:
+        figures |= await servers.compare(installation, options.logins)
+    if parts == ["servers"]:
+        return figures
     namespace = installation.namespace
     async with (
         Cluster.from_environment() as cluster,
@@ -33,31 +56,39 @@ async def bench(
             service = await cluster.get(SERVICES, namespace, "elastic-gateway")
             url = URL(f"http://{service['spec']['clusterIP']}:8888")
             gateway = starts.Gateway(url, await person.api_token())
-            figures |= await starts.compare(cluster, namespace, gateway, images, pairs)
-            figures |= await culls.measure(cluster, namespace, person, images, rounds)
+            if "starts" in parts:
+                figures |= await starts.compare(cluster, namespace, gateway, images, options.pairs)
+            if "culls" in parts:
+                figures |= await culls.measure(cluster, namespace, person, images, options.rounds)
         finally:
             await person.stop_server()
-    print(json.dumps(figures))
+    return figures
 
 
 def main() -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(_PARTS))
+    parser.add_argument("--kernels", type=int, default=2000, help="of a burst, and at rest")
+    parser.add_argument("--bursts", type=int, default=3, help="bursts of each kind")
+    parser.add_argument("--alone", type=int, default=200, help="starts one at a time")
     parser.add_argument("--pairs", type=int, default=20, help="starts of each kind")
     parser.add_argument("--rounds", type=int, default=10, help="culls")
     parser.add_argument("--logins", type=int, default=5, help="servers started of each kind")
     options = parser.parse_args()
-    images = Images(os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", Images.tag))
-    installation = install(images, extra_config=servers.HUB_CONFIG)
-    asyncio.run(
-        bench(
-            installation,
-            images,
-            pairs=options.pairs,
-            rounds=options.rounds,
-            logins=options.logins,
-        )
-    )
+    if unknown := sorted(set(options.parts) - set(_PARTS)):
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(_PARTS)}")
+    wanted = options.parts or list(_PARTS)
+    figures: dict[str, float] = {}
+    if parts := [part for part in _OF_THE_SERVICE if part in wanted]:
+        apply_kinds()
+        figures |= asyncio.run(of_the_service(options, parts))
+    if parts := [part for part in _OF_THE_DEMO if part in wanted]:
+        registry, tag = os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", "dev")
+        images = Images(registry, tag)
+        installation = install(images, extra_config=servers.HUB_CONFIG)
+        figures |= asyncio.run(of_the_demo(options, parts, installation, images))
+    print(json.dumps(figures))
     return 0
 
 
