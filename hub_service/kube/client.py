@@ -18,7 +18,7 @@ import aiohttp
 from kubernetes_asyncio import config as kubernetes_config
 from kubernetes_asyncio.client import ApiClient, Configuration
 
-from hub_service.kube.connections import session
+from hub_service.kube.connections import proxy, session
 from hub_service.kube.errors import ApiError, unanswered
 from hub_service.kube.execute import Executed, execute
 
@@ -104,6 +104,7 @@ class Cluster:
                 f"No way to a Kubernetes API server: {error} Set KUBECONFIG to a kubeconfig file, "
                 "or run in a pod with a service account."
             ) from error
+        configuration.proxy = proxy(configuration)
         try:
             async with ApiClient(configuration) as api:
                 await api.rest_client.pool_manager.close()

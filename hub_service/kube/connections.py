@@ -6,6 +6,8 @@ import socket
 import ssl
 import struct
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes_asyncio.client import Configuration
@@ -31,8 +33,21 @@ def session(configuration: Configuration) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
         limit=configuration.connection_pool_maxsize, ssl=context, socket_factory=_socket
     )
-    # One event of a watch can be over a megabyte.
-    return aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=2**21)
+    # One event of a watch can be over a megabyte. `trust_env` would have a thread look for a .netrc
+    # before every request, and the environment read for a proxy: see `proxy`.
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=2**21
+    )
+
+
+def proxy(configuration: Configuration) -> str | None:
+    """The proxy on the way to the server: the kubeconfig's, else the environment's for its host."""
+    if configuration.proxy:
+        return str(configuration.proxy)
+    server = urlsplit(configuration.host)
+    if server.hostname is None or proxy_bypass(server.hostname):
+        return None
+    return getproxies().get(server.scheme)
 
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:
