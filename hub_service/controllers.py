@@ -11,7 +11,7 @@ import logging
 from datetime import timedelta
 from functools import partial
 
-from hub_service import gateway, notebook
+from hub_service import gateway, liveness, notebook
 from hub_service.activity import GatewayClient
 from hub_service.kinds import JUPYTER_GATEWAYS, LABEL_MANAGED_BY, MANAGER, Object
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
@@ -37,6 +37,7 @@ from hub_service.reconcile.namespaces import (
 from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.reconcile.orphans import SecretSweep
 from hub_service.reconcile.recorder import Recorder
+from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.servers import Servers, ServersOf, Tell
 from hub_service.reconcile.starts import Starts
@@ -87,6 +88,7 @@ class Controllers:
         self._controllers = [
             self._kernel_controller(queue),
             self._interrupt_controller(),
+            self._restart_controller(queue),
             *kernelspec_reconciling.controllers(
                 cluster,
                 specs=watches.kernel_specs,
@@ -149,6 +151,7 @@ class Controllers:
             rules=Rules(
                 kernels_per_user=self._config.quota.kernels_per_user,
                 idle_timeout=self._config.culling.idle_timeout,
+                liveness=_liveness_rule(self._config),
             ),
             seals=self._seals,
             starts=starts,
@@ -166,10 +169,25 @@ class Controllers:
         return controller
 
     def _interrupt_controller(self) -> Controller:
-        reconciler = InterruptReconciler(self._cluster, kernels=self._watches.kernels)
+        reconciler = InterruptReconciler(
+            self._cluster, kernels=self._watches.kernels, pods=self._watches.pods
+        )
         reconcile = self._watches.scope.within(reconciler.reconcile)
         controller = Controller("interrupt", reconcile, workers=8)
         controller.follow(self._watches.kernels, kernels_to_interrupt)
+        return controller
+
+    def _restart_controller(self, kernels: WorkQueue[Key]) -> Controller:
+        reconciler = RestartReconciler(
+            self._cluster,
+            kernels=self._watches.kernels,
+            pods=self._watches.pods,
+            rule=_liveness_rule(self._config),
+            give_up=kernels.add,
+        )
+        reconcile = self._watches.scope.within(reconciler.reconcile)
+        controller = Controller("restart", reconcile, workers=16)
+        controller.follow(self._watches.kernels, kernels_to_restart)
         return controller
 
     def _gateway_controller(self, service_token_hash: str | None) -> Controller:
@@ -305,6 +323,10 @@ class Controllers:
                 await asyncio.sleep(backoff.next())
             else:
                 return
+
+
+def _liveness_rule(config: Settings) -> liveness.Rule:
+    return liveness.Rule(config.liveness.timeout, config.liveness.restarts)
 
 
 def _gateway_defaults(config: Settings) -> gateway.Defaults:

@@ -11,32 +11,44 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from hub_service import inplace, podtemplate, timestamps
 from hub_service import kernel as kernels
-from hub_service import podtemplate, timestamps
 from hub_service.kinds import RUNNING, Object, is_deleting, is_true, spec_of, status_of
 
 # An interrupt that comes late hits another cell than the one that it was meant for.
 MAX_AGE = timedelta(seconds=10)
 
-# Sends SIGINT to each process of process 1's group. `kill` can't address that group itself: -1
-# stands for every process there is. Only what any `sh` has is used.
+# Sends SIGINT to each process of one group: of process 1's, or where that is the supervisor (see
+# `inplace`, "supervised" below), of its first child's, the kernel's; what it adopted came later.
+# `kill` can't address process 1's group itself: -1 stands for every process there is. Only what any
+# `sh` has is used.
 _SCRIPT = """
-group_of() {
+read_stat() {
     read -r line 2>/dev/null <"$1" || return 1
     set -- ${line##*) }
-    group=$3
+    parent=$2 group=$3 started=${20}
 }
-group_of /proc/1/stat || exit 3
-wanted=$group
+read_stat /proc/1/stat || exit 3
+wanted=$group first=
+if [ "$1" = supervised ]; then
+    for stat in /proc/[0-9]*/stat; do
+        read_stat "$stat" && [ "$parent" = 1 ] || continue
+        if [ -z "$first" ] || [ "$started" -lt "$first" ]; then first=$started wanted=$group; fi
+    done
+fi
 sent=0
 for stat in /proc/[0-9]*/stat; do
-    group_of "$stat" && [ "$group" = "$wanted" ] || continue
+    read_stat "$stat" && [ "$group" = "$wanted" ] || continue
     pid=${stat#/proc/}
     kill -INT "${pid%/stat}" 2>/dev/null && sent=$((sent + 1))
 done
 [ "$sent" -gt 0 ]
 """
-COMMAND = ("sh", "-c", _SCRIPT)
+
+
+def command(*, supervised: bool) -> tuple[str, ...]:
+    """What is run in the container; `supervised`: whether its process 1 is the supervisor."""
+    return ("sh", "-c", _SCRIPT, "interrupt", "supervised" if supervised else "alone")
 
 
 class Deliver(NamedTuple):
@@ -45,6 +57,7 @@ class Deliver(NamedTuple):
     interrupt_id: str
     pod: str
     container: str
+    command: tuple[str, ...]
 
 
 class Refuse(NamedTuple):
@@ -54,8 +67,11 @@ class Refuse(NamedTuple):
     message: str
 
 
-def decide(kernel: Object, now: datetime) -> Deliver | Refuse | None:
-    """What to do about `spec.interrupt`; None where nothing is asked or it was seen to before."""
+def decide(kernel: Object, pod: Object | None, now: datetime) -> Deliver | Refuse | None:
+    """What to do about `spec.interrupt`; None where nothing is asked or it was seen to before.
+
+    pod: the kernel's, None where there is none.
+    """
     interrupt_id = asked(kernel)
     if interrupt_id is None:
         return None
@@ -69,7 +85,7 @@ def decide(kernel: Object, now: datetime) -> Deliver | Refuse | None:
     template: Object = spec_of(kernel).get("template") or {}
     status = status_of(kernel)
     same_pod = status.get("incarnation") == kernels.incarnation(kernel)
-    if is_deleting(kernel) or not (same_pod and is_true(kernel, RUNNING)):
+    if pod is None or is_deleting(kernel) or not (same_pod and is_true(kernel, RUNNING)):
         return Refuse(interrupt_id, "The kernel does not run: there is nothing to interrupt.")
     for field in ("shareProcessNamespace", "hostPID"):
         if (template.get("spec") or {}).get(field):
@@ -78,8 +94,13 @@ def decide(kernel: Object, now: datetime) -> Deliver | Refuse | None:
                 f"The kernel's pod template sets {field}: process 1 is not the kernel there, and "
                 f"a signal would hit others. Remove {field} to be able to interrupt such kernels.",
             )
-    container = podtemplate.containers(template)[podtemplate.kernel_index(template)]
-    return Deliver(interrupt_id, str(status["podName"]), str(container["name"]))
+    container = podtemplate.containers(pod)[podtemplate.kernel_index(pod)]
+    return Deliver(
+        interrupt_id,
+        str(pod["metadata"]["name"]),
+        str(container["name"]),
+        command(supervised=inplace.is_supervised(container)),
+    )
 
 
 def asked(kernel: Object) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from datetime import datetime
 
-from hub_service import conditions, podstate, podtemplate, timestamps
+from hub_service import conditions, inplace, podstate, podtemplate, timestamps
 from hub_service.conditions import Condition
 from hub_service.kinds import (
     ADMITTED,
@@ -103,6 +103,8 @@ def desired_pod(kernel: Object) -> Object:
         one.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
     if pod_spec.get("containers"):
         container = pod_spec["containers"][podtemplate.kernel_index(template)]
+        if inplace.objection(template) is None:
+            container.update(inplace.supervised(container))
         _set_environment(container, spec)
         _mount_connection(pod_spec, container, spec)
     return {
@@ -256,6 +258,13 @@ def _start(kernel: Object, verdict: Verdict | None) -> Object | None:
         start["waitingBehind"] = verdict.before
     present: Object = status_of(kernel).get("start") or {}
     return {**{field: None for field in present if field not in start}, **start}
+
+
+def status_of_lost_heart(kernel: Object, message: str, now: datetime) -> Object:
+    """The status of a kernel whose process does not answer, restarts notwithstanding."""
+    return _ended(
+        kernel, Phase.FAILED, Condition(FAILED, True, Reason.HEARTBEAT_LOST, message), now
+    )
 
 
 def status_of_cull(kernel: Object, message: str, now: datetime) -> Object:

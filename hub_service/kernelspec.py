@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from hub_service import packages, parameters, podtemplate
 from hub_service.kinds import (
+    ANNOTATION_RESTART_IN_PLACE,
     COMPONENT_KERNEL,
     CONNECTION_FILE,
     Object,
@@ -128,6 +129,8 @@ def kernel_template(
         "metadata": {"labels": metadata.labels, "annotations": metadata.annotations},
         "spec": pod_spec,
     }
+    if fields.get("restartInPlace") is not None:
+        metadata.annotations[ANNOTATION_RESTART_IN_PLACE] = str(fields["restartInPlace"]).lower()
     if not pod_spec.get("containers"):
         pod_spec["containers"] = [{"name": COMPONENT_KERNEL}]
     container = pod_spec["containers"][podtemplate.kernel_index(result)]

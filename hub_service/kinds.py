@@ -81,6 +81,8 @@ ANNOTATION_SESSIONS = f"{GROUP}/sessions"
 ANNOTATION_KERNEL_NAME = f"{GROUP}/kernel-name"
 ANNOTATION_INTERRUPT_MODE = f"{GROUP}/interrupt-mode"
 ANNOTATION_SHUT_DOWN = f"{GROUP}/shut-down"
+# On a pod template: "false" for kernels whose container can't be restarted in place, as without sh.
+ANNOTATION_RESTART_IN_PLACE = f"{GROUP}/restart-in-place"
 
 # Zero to JupyterHub's network policies let pods with this label reach the hub.
 # "true" on a NetworkPolicy of the shared namespace: users' own namespaces have it as well.
@@ -154,7 +156,10 @@ class Reason:
     OOM_KILLED = "OOMKilled"
     CONTAINER_EXITED = "ContainerExited"
     EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    NODE_LOST = "NodeLost"
     POD_DELETED = "PodDeleted"
+    HEARTBEAT_LOST = "HeartbeatLost"
     # Succeeded
     COMPLETED = "Completed"
     # Culled

@@ -5,13 +5,54 @@ Pure, on the pod as the API server has it.
 
 from __future__ import annotations
 
+import signal
 from typing import NamedTuple
 
-from hub_service import packages, podtemplate
+from hub_service import inplace, packages, podtemplate
 from hub_service.kinds import Object, Phase, Reason, is_deleting
 from hub_service.starts import faults
 
+_NO_SHELL = (
+    f"The image has no {inplace.SHELL}, which restarts in place need: set restartInPlace: false "
+    "in the JupyterKernelSpec"
+)
+_COMPLETED = "The kernel's process ended by itself, as after exit()."
+_SIGNALS = {
+    "SIGKILL": "killed",
+    "SIGSEGV": "a crash in native code",
+    "SIGABRT": "a crash in native code",
+    "SIGBUS": "a crash in native code; or /dev/shm is full",
+    "SIGILL": "an instruction that its processor does not have",
+    "SIGFPE": "a crash in native code",
+    "SIGTERM": "told to end",
+}
 _DISRUPTION = "DisruptionTarget"
+_BY_TAINT, _BY_COLLECTOR = "DeletionByTaintManager", "DeletionByPodGC"
+# By the condition's reason: ours, and what has happened.
+_DISRUPTED = (Reason.EVICTED, "The cluster ended the kernel's pod on {node}")
+_DISRUPTIONS = {
+    "PreemptionByScheduler": (
+        Reason.PREEMPTED,
+        "The kernel's pod had to make room for one of higher priority on {node}",
+    ),
+    "EvictionByEvictionAPI": (
+        Reason.EVICTED,
+        "The kernel's pod was evicted from {node}, as when a node is drained for maintenance",
+    ),
+    _BY_TAINT: (Reason.EVICTED, "The kernel's node {node} was closed to its pod by a taint"),
+    _BY_COLLECTOR: (Reason.NODE_LOST, "The kernel's node {node} was lost"),
+    "TerminationByKubelet": (
+        Reason.EVICTED,
+        "The kernel's node {node} ended its pod, being short of something or shutting down",
+    ),
+}
+_DELETED = (
+    Reason.POD_DELETED,
+    "The kernel's pod was deleted by an administrator or a program of theirs.",
+)
+# The pod's own reason.
+_LOST = frozenset({"NodeLost"})
+_BY_KUBELET = frozenset({"Evicted", "Preempting", "NodeShutdown", "Shutdown", "Terminated"})
 
 
 class PodState(NamedTuple):
@@ -32,7 +73,7 @@ def observe(pod: Object | None, *, answered: bool = True) -> PodState:
     start.
     """
     if pod is None:
-        return PodState(Phase.FAILED, Reason.POD_DELETED, "The kernel's pod was deleted.")
+        return PodState(Phase.FAILED, *_DELETED)
     status: Object = pod.get("status") or {}
     container = _kernel_status(pod)
     states: Object = container.get("state") or {}
@@ -43,7 +84,7 @@ def observe(pod: Object | None, *, answered: bool = True) -> PodState:
     if status.get("phase") in ("Failed", "Succeeded"):
         return _of_failed_pod(pod, status)
     if is_deleting(pod):
-        return _of_deleted_pod(status, started)
+        return PodState(Phase.FAILED, *(_removal(pod) or _DELETED), started)
     if "running" in states:
         if answered:
             return PodState(Phase.RUNNING, Reason.ANSWERING, "The kernel answers.", started)
@@ -67,24 +108,34 @@ def _of_ended(pod: Object, ended: Object, answered: bool) -> PodState:
     """The kernel's process has ended."""
     code = int(ended.get("exitCode") or 0)
     times = (ended.get("startedAt"), ended.get("finishedAt"), code)
-    disruption = _disruption(pod.get("status") or {})
     if ended.get("reason") == "OOMKilled":
         return PodState(Phase.FAILED, Reason.OOM_KILLED, _out_of_memory(pod), *times)
-    if disruption:
-        return PodState(Phase.FAILED, Reason.EVICTED, disruption, *times)
-    if is_deleting(pod):
-        return PodState(Phase.FAILED, Reason.POD_DELETED, "The kernel's pod was deleted.", *times)
+    if removal := _removal(pod):
+        reason, message = removal
+        return PodState(Phase.FAILED, reason, message, *times)
+    said = ended.get("message") or ""
     if not answered:
-        fault = faults.ended_early(code, ended.get("reason"), ended.get("message") or "")
+        fault = faults.ended_early(code, ended.get("reason"), said)
         if fault:
-            return PodState(Phase.FAILED, fault.reason, fault.message, *times)
+            missing = ended.get("reason") == "StartError" and inplace.SHELL in said
+            hint = f" {_NO_SHELL}" if missing else ""
+            return PodState(Phase.FAILED, fault.reason, fault.message + hint, *times)
     if code == 0:
-        return PodState(Phase.SUCCEEDED, Reason.COMPLETED, "The kernel's process ended.", *times)
-    signal = f" (signal {code - 128})" if 128 < code < 160 else ""
-    last = faults.last_words(ended.get("message") or "")
+        return PodState(Phase.SUCCEEDED, Reason.COMPLETED, _COMPLETED, *times)
+    last = faults.last_words(said)
     details = f": {last}" if last else "."
-    message = f"The kernel's process ended with exit code {code}{signal}{details}"
+    message = f"The kernel's process ended with exit code {code}{_signal(code)}{details}"
     return PodState(Phase.FAILED, Reason.CONTAINER_EXITED, message, *times)
+
+
+def _signal(code: int) -> str:
+    """What an exit code beyond 128 means."""
+    try:
+        name = signal.Signals(code - 128).name
+    except ValueError:
+        return ""
+    known = _SIGNALS.get(name)
+    return f" ({name}, {known})" if known else f" ({name})"
 
 
 def _out_of_memory(pod: Object) -> str:
@@ -97,12 +148,8 @@ def _out_of_memory(pod: Object) -> str:
 
 def _of_failed_pod(pod: Object, status: Object) -> PodState:
     """The pod is over, and the kernel's container has nothing to say about it."""
-    if status.get("reason") == "Evicted":
-        message = status.get("message") or "The kernel's pod was evicted from its node."
-        return PodState(Phase.FAILED, Reason.EVICTED, message)
-    disruption = _disruption(status)
-    if disruption:
-        return PodState(Phase.FAILED, Reason.EVICTED, disruption)
+    if removal := _removal(pod, unless_deleted=True):
+        return PodState(Phase.FAILED, *removal)
     for init in status.get("initContainerStatuses") or []:
         ended = (init.get("state") or {}).get("terminated") or {}
         code = int(ended.get("exitCode") or 0)
@@ -110,7 +157,7 @@ def _of_failed_pod(pod: Object, status: Object) -> PodState:
             message = _of_failed_init_container(init["name"], code, ended.get("message") or "")
             return PodState(Phase.FAILED, Reason.CONTAINER_EXITED, message, exit_code=code)
     if is_deleting(pod):
-        return PodState(Phase.FAILED, Reason.POD_DELETED, "The kernel's pod was deleted.")
+        return PodState(Phase.FAILED, *_DELETED)
     words = [text for text in (status.get("reason"), status.get("message")) if text]
     message = ": ".join(words) or "The node did not take the pod, and said no reason."
     return PodState(Phase.FAILED, Reason.POD_REJECTED, message)
@@ -126,20 +173,39 @@ def _of_failed_init_container(name: str, code: int, output: str) -> str:
     return f"The init container {name} ended with exit code {code}{because}"
 
 
-def _of_deleted_pod(status: Object, started: str | None) -> PodState:
-    """Deletion was asked for: the kernel is lost, even if its process still runs for a moment."""
-    disruption = _disruption(status)
-    reason = Reason.EVICTED if disruption else Reason.POD_DELETED
-    return PodState(Phase.FAILED, reason, disruption or "The kernel's pod was deleted.", started)
+def _removal(pod: Object, *, unless_deleted: bool = False) -> tuple[str, str] | None:
+    """(reason, sentence) of a pod that the cluster or a person removes; None if nobody does.
 
-
-def _disruption(status: Object) -> str | None:
-    """Why the cluster ends the pod, if it does."""
+    A pod on a node that is lost says no more: what is known is that it is to go, and why.
+    """
+    status: Object = pod.get("status") or {}
+    node = (pod.get("spec") or {}).get("nodeName") or "its node"
     for condition in status.get("conditions") or []:
-        if condition.get("type") == _DISRUPTION and condition.get("status") == "True":
-            words = [condition.get("reason"), condition.get("message")]
-            return ": ".join(word for word in words if word)
-    return None
+        if condition.get("type") != _DISRUPTION or condition.get("status") != "True":
+            continue
+        said = condition.get("reason") or ""
+        details = f" ({said}: {condition['message']})" if condition.get("message") else f" ({said})"
+        if said == _BY_TAINT and not _is_heard_of(pod):
+            said = _BY_COLLECTOR
+        reason, sentence = _DISRUPTIONS.get(said, _DISRUPTED)
+        return reason, sentence.format(node=node) + details
+    if status.get("reason") in _LOST:
+        return Reason.NODE_LOST, f"The kernel's node {node} was lost."
+    if status.get("reason") in _BY_KUBELET and status.get("phase") == "Failed":
+        said = status.get("message") or "no details"
+        return Reason.EVICTED, f"The kernel's pod was evicted from its node {node}: {said}"
+    return None if unless_deleted or not is_deleting(pod) else _DELETED
+
+
+def _is_heard_of(pod: Object) -> bool:
+    """Whether the pod's node still reports: of a lost one it says that its pods aren't ready."""
+    if "terminated" in (_kernel_status(pod).get("state") or {}):
+        return True
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return not any(
+        condition.get("type") == "Ready" and condition.get("status") != "True"
+        for condition in conditions
+    )
 
 
 def _of_waiting(pod: Object) -> PodState:

@@ -248,6 +248,25 @@ class StartSettings(_Section):
         return max(self.answer_after, self.answer_timeout)
 
 
+class LivenessSettings(_Section):
+    """What becomes of a kernel whose process does not answer any more, though it is idle."""
+
+    timeout: int = Field(
+        60,
+        description="Seconds without an answer to its gateway's heartbeat after which an idle "
+        "kernel's process is started again in its pod; 0 or less: never. Busy kernels are never "
+        "taken for dead, nor are those that the gateway can't reach.",
+        json_schema_extra={"unit": "seconds"},
+    )
+    restarts: int = Field(
+        3,
+        ge=0,
+        description="How many times in a row before the kernel fails, with more time in between "
+        "each time.",
+        json_schema_extra={"unit": "restarts"},
+    )
+
+
 class ServiceSettings(_Section):
     """The hub-managed service."""
 
@@ -317,6 +336,7 @@ class Settings(_Section):
     culling: CullingSettings = CullingSettings()
     orphans: OrphanSettings = OrphanSettings()
     start: StartSettings = StartSettings()
+    liveness: LivenessSettings = LivenessSettings()
     service: ServiceSettings = ServiceSettings()
     hub: HubSettings = HubSettings()
     spawner: SpawnerSettings = SpawnerSettings()

@@ -34,6 +34,8 @@ _CONTROL = frozenset(
 )
 _EXECUTE = "execute_request"
 
+# What is reported whenever it changes.
+_AT_ONCE = ("executionState", "idleSince", "connections", "heartbeatLostSince")
 # Activity that changes no state (a widget's messages, say) is reported when it is this much newer.
 _REPORT_ACTIVITY_AFTER = timedelta(seconds=10)
 
@@ -159,13 +161,17 @@ def may_seal(activity: Activity, idle_before: datetime) -> bool:
     return activity.execution_state == IDLE and activity.last_activity <= idle_before
 
 
-def status(activity: Activity, connections: int) -> dict[str, Any]:
+def status(
+    activity: Activity, connections: int, heartbeat_lost_since: datetime | None = None
+) -> dict[str, Any]:
     """The content of a JupyterKernel's `status.activity`."""
+    lost = heartbeat_lost_since
     return {
         "executionState": activity.execution_state,
         "lastActivity": timestamps.microseconds(activity.last_activity),
         "idleSince": timestamps.microseconds(activity.idle_since) if activity.idle_since else None,
         "connections": connections,
+        "heartbeatLostSince": timestamps.microseconds(lost) if lost else None,
     }
 
 
@@ -177,7 +183,7 @@ def worth_reporting(reported: Mapping[str, Any] | None, current: Mapping[str, An
     """
     if reported is None:
         return bool(current["executionState"] != STARTING or current["connections"])
-    if any(reported[key] != current[key] for key in ("executionState", "idleSince", "connections")):
+    if any(reported.get(key) != current.get(key) for key in _AT_ONCE):
         return True
     before = datetime.fromisoformat(reported["lastActivity"])
     return datetime.fromisoformat(current["lastActivity"]) - before >= _REPORT_ACTIVITY_AFTER

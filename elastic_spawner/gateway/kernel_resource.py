@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hub_service import kinds, timestamps
+from hub_service import inplace, kinds, timestamps
 from hub_service.kinds import Object, Phase
 from hub_service.names import kernel_name, safe_label
 
@@ -152,16 +152,32 @@ def secret_ownership(kernel: Object) -> Object:
     return {"metadata": {"ownerReferences": [{**reference, "blockOwnerDeletion": False}]}}
 
 
-def interrupt_request(interrupt_id: str, now: datetime) -> Object:
-    """The merge patch that asks the service for an interrupt by signal."""
-    return {"spec": {"interrupt": {"id": interrupt_id, "at": timestamps.microseconds(now)}}}
+def request(field: str, request_id: str, now: datetime, **details: object) -> Object:
+    """The merge patch that asks the service for something: `interrupt` or `restart`."""
+    wanted = {"id": request_id, "at": timestamps.microseconds(now), **details}
+    return {"spec": {field: wanted}}
 
 
-def interrupt_outcome(kernel: Object | None, interrupt_id: str) -> Object | None:
-    """`status.interrupt` once the service has said what came of that request; None before."""
-    outcome: Object = kinds.status_of(kernel or {}).get("interrupt") or {}
-    settled = outcome.get("id") == interrupt_id and "delivered" in outcome
-    return outcome if settled else None
+def outcome(kernel: Object | None, field: str, request_id: str) -> Object | None:
+    """The status field of that name once it says what came of that request; None before.
+
+    Where another request took its place before the service saw it, that one's is as good.
+    """
+    said: Object = kinds.status_of(kernel or {}).get(field) or {}
+    instead = (kinds.spec_of(kernel or {}).get(field) or {}).get("id")
+    settled = said.get("id") in (request_id, instead) and "delivered" in said
+    return said if settled else None
+
+
+def restart_of(kernel: Object | None) -> Object:
+    """`status.restart`: the last restart in the pod that was begun; empty if there was none."""
+    return kinds.status_of(kernel or {}).get("restart") or {}
+
+
+def restarts_in_place(kernel: Object | None) -> bool:
+    """Whether it is worth asking for a restart in the pod."""
+    template = kinds.spec_of(kernel or {}).get("template") or {}
+    return kernel is not None and inplace.objection(template) is None
 
 
 def incarnation(kernel: Object | None) -> int:

@@ -13,7 +13,7 @@ from jupyter_client.kernelspec import KernelSpec
 from traitlets import default, observe
 
 from elastic_spawner.gateway import activity as activities
-from elastic_spawner.gateway import kernel_resource
+from elastic_spawner.gateway import endings, kernel_resource
 from elastic_spawner.gateway.adoption import Found
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.holding import minimal_introduction
@@ -25,7 +25,7 @@ from elastic_spawner.gateway.restarter import ReportingRestarter
 from elastic_spawner.gateway.runtime import Runtime
 from elastic_spawner.gateway.sessions import sessions_of
 from hub_service import kinds, podtemplate, timestamps
-from hub_service.kinds import ANNOTATION_SESSIONS
+from hub_service.kinds import ANNOTATION_SESSIONS, IDLE, Reason
 
 # Settings of the app that Enterprise Gateway's manager expects on itself.
 _INHERITED = (
@@ -44,6 +44,9 @@ _HOLD = 30.0
 _REPORTED = {"executionState", "lastActivity", "connections"}
 # Seconds in which an idle kernel that was taken over has answered, and its clients are back.
 _REPORT_AFTER = 2.0
+# Seconds that a process has to end by itself for a restart. One that is busy sees to the request
+# only once its cell is done, which is what the restart is against.
+_GRACE, _GRACE_BUSY = 3, 1
 
 
 class KernelClient(Protocol):
@@ -287,16 +290,16 @@ class ElasticKernelManager(RemoteKernelManager):
                 "Shut it down to give the start up.",
             )
         if self.kernel_spec.interrupt_mode != "message":
-            assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
-            await self.process_proxy.interrupt()
+            await self._proxy.interrupt()
             return
         self._connect_control_socket()
         self.session.send(self._control_socket, self.session.msg("interrupt_request", content={}))
 
     async def restart_kernel(self, *_: Any, **__: Any) -> None:
-        """Give the kernel a new pod; requests that come meanwhile wait for the same one.
+        """Start the kernel's process again; requests that come meanwhile wait for the same one.
 
-        Raises KernelError; the kernel can't be restarted again then.
+        In its pod where that can be done, which keeps its GPU; else in a new one. Raises
+        KernelError; the kernel can't be restarted again then.
         """
         if self.starting:
             # Nothing is there to throw away but the cells that wait; its place in line stays.
@@ -305,8 +308,8 @@ class ElasticKernelManager(RemoteKernelManager):
             return
         if self._restart is None:
             self._require_restartable()
-            self._restart = asyncio.create_task(self._replace_pod())
-            self._restart.add_done_callback(self._restarted)
+            self._begin(self._restart_process())
+        assert self._restart is not None  # noqa: S101 - just begun
         await asyncio.shield(self._restart)
 
     async def shutdown_kernel(self, *_: Any, **__: Any) -> None:
@@ -410,8 +413,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.log.info("kernel %s ended: %s: %s", self.kernel_id, ending.reason, ending.message)
         if self.process_proxy:
             self.runtime.reporter.forget(self.process_proxy.name)
-        for client in list(self.clients):
-            client.tell_ended(ending.message, self.monitor.activity.cell)
+        self._tell(ending.message)
         self._disconnect()
         self.monitor.give_up()
         self._resume_clients()  # what they sent is answered first: nobody listens to the dead
@@ -420,23 +422,31 @@ class ElasticKernelManager(RemoteKernelManager):
 
     def look(self) -> None:
         """The watch has news of the kernel's resource."""
-        if self.shutting_down or self._restart or not self.process_proxy:
+        proxy = self.process_proxy
+        if self.shutting_down or self._restart or proxy is None:
             return
-        incarnation = kernel_resource.incarnation(self.process_proxy.resource())
-        if incarnation > self.process_proxy.incarnation and not self.sealed and not self.starting:
+        incarnation = kernel_resource.incarnation(proxy.resource())
+        if incarnation > proxy.incarnation and not self.sealed and not self.starting:
             self._follow(incarnation)  # somebody has restarted it by another process
             return
         if progress := self.progress:
             for client in self.clients:
                 client.show_progress(progress)
-        if self.kernel is not None and (ending := self.process_proxy.ending()):
-            self.end(ending)
+        if self.kernel is None:
+            return
+        if ending := proxy.ending():
+            told = endings.of_kernel(ending, self.monitor.activity, restartable=proxy.exists())
+            self.end(told)
+        elif not self.starting and (restart_id := proxy.unseen_restart()):
+            self._begin(self._follow_restart(restart_id))
 
     def report(self) -> None:
         """Have status.activity say what is known now."""
         if self.process_proxy and self.ended is None and not self.shutting_down:
             connections = self.parent.connections(self.kernel_id)
-            status = activities.status(self.monitor.activity, connections)
+            status = activities.status(
+                self.monitor.activity, connections, self.monitor.heart.lost_since
+            )
             self.runtime.reporter.report(self.process_proxy.name, status)
 
     def model(self) -> dict[str, Any]:
@@ -465,6 +475,11 @@ class ElasticKernelManager(RemoteKernelManager):
         await self.process_proxy.annotate(ANNOTATION_SESSIONS, text)
 
     @property
+    def _proxy(self) -> KernelProxy:
+        assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
+        return self.process_proxy
+
+    @property
     def _kind(self) -> tuple[str, str]:
         """Kernels of one kind say the same of themselves: spec's name and image."""
         resource = self.process_proxy.resource() if self.process_proxy else None
@@ -482,37 +497,72 @@ class ElasticKernelManager(RemoteKernelManager):
         assert self.start is not None  # noqa: S101 - set before anything else is asked
         return self.start
 
-    async def _replace_pod(self) -> None:
-        assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
+    def _begin(self, restart: Coroutine[Any, Any, None]) -> None:
+        self._restart = asyncio.create_task(restart)
+        self._restart.add_done_callback(self._restarted)
+
+    async def _restart_process(self) -> None:
+        grace = _GRACE if self.monitor.activity.execution_state == IDLE else _GRACE_BUSY
         if self.ended is None:
             self.request_shutdown(restart=True)
-        await self._move(self.process_proxy.replace_pod(self._started.timeout))
+        await self._move(self._new_process(grace))
+
+    async def _new_process(self, grace: int) -> None:
+        """In the kernel's pod if it has one and that can be done, else in a new one."""
+        proxy, timeout = self._proxy, self._started.timeout
+        if self.ended is None:
+            problem = await proxy.restart_in_place(grace, timeout)
+        else:
+            problem = self.ended.message
+        if problem is not None:
+            self.log.info("kernel %s gets a new pod: %s", self.kernel_id, problem)
+            await proxy.replace_pod(timeout)
+
+    async def _follow_restart(self, restart_id: str) -> None:
+        """Somebody else has the process started again: another gateway, or the hub's service."""
+        proxy = self._proxy
+        told = kernel_resource.restart_of(proxy.resource())
+        if told.get("cause") == Reason.HEARTBEAT_LOST and not self.ended:
+            message = endings.of_process(str(told.get("message")), self.monitor.activity)
+            self._tell(message)
+            if self._restarter:
+                self._restarter.report_restart()
+        await self._move(self._other_process(restart_id))
+
+    async def _other_process(self, restart_id: str) -> None:
+        problem = await self._proxy.restarted(restart_id, self._started.timeout)
+        if problem:
+            # It was not restarted, or does not answer: the heart will tell.
+            self.log.warning("kernel %s: %s", self.kernel_id, problem)
 
     def _follow(self, incarnation: int) -> None:
         """Move to a pod that another process of the gateway has asked for."""
-        assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
         self.ended = None
-        pod = self.process_proxy.follow(incarnation, self._started.timeout)
-        self._restart = asyncio.create_task(self._move(pod))
-        self._restart.add_done_callback(self._restarted)
+        self._begin(self._move(self._proxy.follow(incarnation, self._started.timeout)))
 
-    async def _move(self, pod: Coroutine[Any, Any, None]) -> None:
-        """Let go of the present pod, and connect to another once that answers."""
+    async def _move(self, process: Coroutine[Any, Any, None]) -> None:
+        """Let go of the present process, and connect to another once that answers."""
         self._disconnect()
         self.monitor.reset()
         try:
-            await pod
+            await process
         except KernelError as error:
             if not self.shutting_down:
                 self.ended = None
                 message = f"The kernel could not be restarted. {error.message} Start a new one."
                 self.end(Ending(error.reason, message))
             raise
+        if self.shutting_down:
+            return
         self.ended = None
         self.reachable = True
         self._connect_control_socket()
         self.monitor.start(self.ip, dict(PORTS))
         await asyncio.gather(*(client.reconnect() for client in self.clients))
+
+    def _tell(self, message: str) -> None:
+        for client in list(self.clients):
+            client.tell_ended(message, self.monitor.activity.cell)
 
     def _disconnect(self) -> None:
         """Let nothing stay connected to the pod's address: it may be another kernel's soon."""

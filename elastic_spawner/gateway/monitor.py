@@ -18,6 +18,8 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway.activity import Activity
+from elastic_spawner.gateway.heart import Heart
+from hub_service.kinds import IDLE
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class KernelMonitor:
     """Keeps the activity of one kernel; `on_change` is called after each change.
 
     session: of the kernel's manager, for key and signature scheme.
+    heart: whether its process answers.
     kernel_info: the content of the kernel's first kernel_info_reply once it is there; {} if the
     kernel ends before. Websockets wait for it instead of asking again.
     """
@@ -40,6 +43,7 @@ class KernelMonitor:
         self._session = session.clone()
         self._on_change = on_change
         self._streams: list[ZMQStream] = []
+        self.heart = Heart(context, self._is_idle, on_change)
 
     def start(self, ip: str, ports: dict[str, int]) -> None:
         """Connect to a kernel that has just begun, and ask whether it is ready."""
@@ -54,6 +58,7 @@ class KernelMonitor:
         shell = self._connect(DEALER, ip, ports["shell_port"])
         shell.on_recv(self._on_shell)
         self._session.send(shell, "kernel_info_request")
+        self.heart.start(ip, ports["hb_port"])
 
     def adopt(self, ip: str, ports: dict[str, int], reported: dict[str, Any]) -> None:
         """Connect to a kernel that may be at work, for another process of the gateway.
@@ -73,6 +78,7 @@ class KernelMonitor:
 
     def stop(self) -> None:
         """Disconnect; the activity stays as it was."""
+        self.heart.stop()
         for stream in self._streams:
             if not stream.closed():
                 stream.on_recv(None)
@@ -92,6 +98,9 @@ class KernelMonitor:
     def replied(self, parent: dict[str, Any]) -> None:
         """A reply of the kernel's shell channel went to a client."""
         self._update(activities.done(self.activity, parent, _now()))
+
+    def _is_idle(self) -> bool:
+        return self.activity.execution_state == IDLE
 
     def _connect(self, kind: int, ip: str, port: int) -> ZMQStream:
         socket = self._context.socket(kind)
@@ -116,6 +125,7 @@ class KernelMonitor:
         except (ValueError, KeyError, TypeError) as error:
             log.warning("a message that is not the kernel's, or can't be read: %s", error)
             return
+        self.heart.beats()
         self._update(
             activities.published(self.activity, kind, message["parent_header"], state, _now())
         )

@@ -43,6 +43,7 @@ _STATUS_BY_REASON = {
 }
 # Seconds that the service may take over an interrupt; more than its own limits together.
 _INTERRUPT_TIMEOUT = 12.0
+_RESTART_TIMEOUT = 16.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class KernelStart:
 class KernelProxy(RemoteProcessProxy):
     """One kernel's resource and address.
 
-    incarnation: number of the pod that is or is to be the kernel; a restart raises it.
+    incarnation: number of the pod that is or is to be the kernel; a new pod raises it.
+    restart_id: of the last restart in the pod that is known of.
     """
 
     def __init__(self, kernel_manager: Any, proxy_config: dict[str, Any]) -> None:
@@ -74,6 +76,7 @@ class KernelProxy(RemoteProcessProxy):
         kernel_manager.response_address = "unused"  # or a connection file is written here
         self.name = kernel_name(self.kernel_id)
         self.incarnation = 0
+        self.restart_id: str | None = None
         self._runtime: Runtime = kernel_manager.runtime
         self._key = ""
         self._namespace = self._runtime.settings.namespace
@@ -101,6 +104,9 @@ class KernelProxy(RemoteProcessProxy):
         """Take over a kernel that another process of the gateway has started."""
         self._namespace, self._key = found.namespace, key
         self.incarnation = found.incarnation
+        seen = kernel_resource.restart_of(self.resource())
+        if "delivered" in seen:  # or it goes on, and is to be followed
+            self.restart_id = seen["id"]
 
     def connect_to(self, ip: str) -> None:
         """Point the manager to the kernel at that address, which has answered before."""
@@ -141,6 +147,38 @@ class KernelProxy(RemoteProcessProxy):
             except TimeoutError:
                 raise self._too_late(timeout) from None
 
+    async def restart_in_place(self, grace: int, timeout: float) -> str | None:
+        """Have the kernel's process started again in its pod, and wait until it answers.
+
+        grace: seconds that it has to end by itself, having been asked to. Returns a sentence where
+        that came to nothing: the kernel may have ended then.
+        """
+        if not kernel_resource.restarts_in_place(self.resource()):
+            return "The kernel's container can't be restarted."
+        try:
+            restart_id = await self._ask("restart", graceSeconds=grace)
+            return await self.restarted(restart_id, timeout)
+        except KernelError as error:
+            return error.message
+
+    async def restarted(self, restart_id: str, timeout: float) -> str | None:
+        """Wait for a restart in the pod that has begun; as `restart_in_place`."""
+        self.restart_id = restart_id
+        try:
+            outcome = await self._outcome("restart", restart_id, _RESTART_TIMEOUT)
+            self.restart_id = outcome["id"]
+            if not outcome["delivered"]:
+                return str(outcome.get("message"))
+            await self._connect(timeout)
+        except KernelError as error:
+            return error.message
+        return None
+
+    def unseen_restart(self) -> str | None:
+        """The id of a restart in the pod that somebody else has begun."""
+        restart_id = kernel_resource.restart_of(self.resource()).get("id")
+        return None if restart_id in (None, self.restart_id) else str(restart_id)
+
     async def interrupt(self) -> None:
         """Have SIGINT sent to the kernel's processes; returns once it was.
 
@@ -148,14 +186,8 @@ class KernelProxy(RemoteProcessProxy):
         Raises KernelError with the service's sentence where the signal was not sent.
         """
         async with self._interrupting:
-            interrupt_id = uuid4().hex
-            body = kernel_resource.interrupt_request(interrupt_id, datetime.now(UTC))
-            await self._call(
-                self._runtime.cluster.merge_patch(
-                    kinds.JUPYTER_KERNELS, self._namespace, self.name, body
-                )
-            )
-            outcome = await self._interrupted(interrupt_id)
+            interrupt_id = await self._ask("interrupt")
+            outcome = await self._outcome("interrupt", interrupt_id, _INTERRUPT_TIMEOUT)
         if not outcome["delivered"]:
             raise KernelError(409, "NotInterrupted", str(outcome.get("message")))
 
@@ -321,25 +353,37 @@ class KernelProxy(RemoteProcessProxy):
             raise _refusal(observation.ending)
         return str(observation.pod_ip)
 
-    async def _interrupted(self, interrupt_id: str) -> kinds.Object:
-        """Wait for what came of an interrupt. Raises KernelError."""
+    async def _ask(self, field: str, **details: object) -> str:
+        """Ask the service for something in the resource's spec; the request's id. KernelError."""
+        request_id = uuid4().hex
+        if field == "restart":
+            self.restart_id = request_id  # or the watch would tell of it as somebody else's
+        body = kernel_resource.request(field, request_id, datetime.now(UTC), **details)
+        cluster = self._runtime.cluster
+        kernel = await self._call(
+            cluster.merge_patch(kinds.JUPYTER_KERNELS, self._namespace, self.name, body)
+        )
+        self._runtime.kernels.record(kernel)
+        return request_id
+
+    async def _outcome(self, field: str, request_id: str, timeout: float) -> kinds.Object:
+        """Wait for what came of a request. Raises KernelError."""
         try:
             kernel = await self._runtime.kernels.wait_for(
                 (self._namespace, self.name),
                 lambda item: (
-                    item is None
-                    or kernel_resource.interrupt_outcome(item, interrupt_id) is not None
+                    item is None or kernel_resource.outcome(item, field, request_id) is not None
                 ),
-                _INTERRUPT_TIMEOUT,
+                timeout,
             )
         except TimeoutError:
             raise KernelError(
                 504,
-                "InterruptTimeout",
-                "The hub's service has not sent the interrupt within "
-                f"{_INTERRUPT_TIMEOUT:.0f} seconds. Try again, or restart the kernel.",
+                f"{field.capitalize()}Timeout",
+                f"The hub's service has not seen to the {field} within {timeout:.0f} seconds. "
+                "Try again, or start a new kernel.",
             ) from None
-        outcome = kernel_resource.interrupt_outcome(kernel, interrupt_id)
+        outcome = kernel_resource.outcome(kernel, field, request_id)
         if outcome is None:
             raise KernelError(410, "KernelDeleted", "The kernel's resource is gone.")
         return outcome

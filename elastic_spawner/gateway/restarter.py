@@ -21,3 +21,7 @@ class ReportingRestarter(AsyncIOLoopKernelRestarter):
     def report_death(self) -> None:
         """Tell every listener that the kernel is dead and stays so until its user restarts it."""
         self._fire_callbacks("dead")
+
+    def report_restart(self) -> None:
+        """Tell every listener that the kernel's process was started again by itself."""
+        self._fire_callbacks("restart")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from hub_service import interrupt
-from hub_service.interrupt import COMMAND, Deliver
-from hub_service.kinds import JUPYTER_KERNELS, Object
+from hub_service.interrupt import Deliver
+from hub_service.kinds import JUPYTER_KERNELS, Object, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
 from hub_service.reconcile.calls import patch_status
 
@@ -34,16 +34,21 @@ class InterruptReconciler:
         cluster: Cluster,
         *,
         kernels: Reflector,
+        pods: Reflector,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
+        self._pods = pods
         self._now = clock
 
     async def reconcile(self, key: Key) -> None:
         """Deliver the interrupt that is asked for, at most once, and report."""
         item = self._kernels.store.get(key)
-        decision = interrupt.decide(item, self._now()) if item else None
+        if item is None:
+            return
+        pod = self._pods.store.get((key.namespace, str(status_of(item).get("podName"))))
+        decision = interrupt.decide(item, pod, self._now())
         if decision is None:
             return
         if not await self._write(key, interrupt.status_of_begun(decision.interrupt_id)):
@@ -59,7 +64,11 @@ class InterruptReconciler:
         """Send the signal; a sentence for the kernel's user where that failed."""
         try:
             done = await self._cluster.execute(
-                key.namespace, decision.pod, decision.container, COMMAND, timeout=_EXEC_TIMEOUT
+                key.namespace,
+                decision.pod,
+                decision.container,
+                decision.command,
+                timeout=_EXEC_TIMEOUT,
             )
         except ApiError as error:
             return (

@@ -17,6 +17,7 @@ from hub_service import (
     culling,
     kernel,
     kernel_events,
+    liveness,
     podstate,
     quota,
     timestamps,
@@ -81,10 +82,13 @@ class _GoneError(Exception):
 
 @dataclass(frozen=True)
 class Rules:
-    """What the administrator set: kernels a user may have, and seconds of idleness (≤ 0: never)."""
+    """What the administrator set: kernels a user may have, seconds of idleness (≤ 0: never), and
+    what is done about lost hearts.
+    """
 
     kernels_per_user: int
     idle_timeout: int
+    liveness: liveness.Rule
 
 
 def owner_of(item: Object) -> str | None:
@@ -201,10 +205,23 @@ class KernelReconciler:
             if started is None:
                 return 0.0
             item, look_again = started
+            item = await self._give_up_lost(key, item)
         if kernel.is_finished(item):
             await (self._end(item) if self._is_overdue(item) else self._release(item))
             return None
         return _sooner(look_again, self._cull(key, item, answer))
+
+    async def _give_up_lost(self, key: Key, item: Object) -> Object:
+        """The kernel as failed, where it does not answer and restarts are no help.
+
+        Restarts have a controller of their own, which brings the key back here when they are over.
+        """
+        verdict = liveness.decide(item, self._rules.liveness, self._now())
+        if not isinstance(verdict, liveness.GiveUp):
+            return item
+        log.info("kernel %s: %s", key, verdict.message)
+        status = kernel.status_of_lost_heart(item, verdict.message, self._now())
+        return await self._write(item, status)
 
     async def _admit(self, key: Key, item: Object) -> Object:
         """The kernel as it was refused, or with the status that its admission gives it.

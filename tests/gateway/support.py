@@ -30,7 +30,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from elastic_spawner.gateway.oversize import DEFAULT_LIMIT, SIZE_HEADER
-from hub_service import interrupt, kinds
+from hub_service import inplace, interrupt, kinds, liveness, restart
 from hub_service import kernel as kernels
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[2]
 # The Python that kernels run in; the gateway's own has an ipykernel for its tests.
 KERNEL_PYTHON = os.environ.get("TEST_KERNEL_PYTHON", sys.executable)
 DEADLINE = 30.0
+NEVER = liveness.Rule(timeout=0, restarts=0)
 V1 = "v1.kernel.websocket.jupyter.org"
 # By default tornado has ten requests wait for each other.
 AsyncHTTPClient.configure(None, max_clients=100)
@@ -112,7 +113,7 @@ class Kernels:
     mute: owners whose kernels' containers run, and nothing in them answers.
     addresses: of the pods to come.
     pods: ipykernel processes by name of the pod they stand for.
-    deaf: owners whose kernels' interrupts fail, with this message.
+    deaf: owners whose kernels' interrupts and restarts in place fail, with this message.
     """
 
     def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
@@ -128,6 +129,7 @@ class Kernels:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: set[tuple[str, int]] = set()
         self._interrupts: set[str] = set()
+        self._again: set[str] = set()
         self.cache = Reflector(cluster, kinds.JUPYTER_KERNELS, namespace, on_change=self._on_change)
 
     def of(self, kernel_id: str) -> Object:
@@ -143,6 +145,9 @@ class Kernels:
         if new is not None and (asked := interrupt.asked(new)) and asked not in self._interrupts:
             self._interrupts.add(asked)
             self._begin(self._interrupt(new, asked))
+        if new is not None and (asked := restart.asked(new)) and asked not in self._interrupts:
+            self._interrupts.add(asked)
+            self._begin(self._restart(new))
         step = (kinds.uid_of(item), -1 if new is None else kernels.incarnation(item))
         if step in self._seen:
             return
@@ -156,10 +161,38 @@ class Kernels:
 
     async def _interrupt(self, item: Object, interrupt_id: str) -> None:
         problem = self.deaf.get(kinds.spec_of(item)["owner"])
-        await self._write(item, interrupt.status_of_begun(interrupt_id))
+        await self.write(item, interrupt.status_of_begun(interrupt_id))
         if problem is None:
             self.pods[kernels.pod_of_incarnation(item)].send_signal(signal.SIGINT)
-        await self._write(item, interrupt.status_of_outcome(interrupt_id, problem))
+        await self.write(item, interrupt.status_of_outcome(interrupt_id, problem))
+
+    async def _restart(self, item: Object) -> None:
+        """What the service and the supervisor in the container do, with their own decisions."""
+        name, now = kernels.pod_of_incarnation(item), datetime.now(UTC)
+        stuck = self.deaf.get(kinds.spec_of(item)["owner"])
+        decision = (
+            restart.Refuse(kinds.spec_of(item)["restart"]["id"], stuck)
+            if stuck
+            else restart.decide(item, kernels.desired_pod(item), NEVER, now)
+        )
+        assert decision is not None
+        item = await self.write(item, restart.status_of_begun(decision, item, now))
+        if isinstance(decision, restart.Deliver):
+            await self.restart(name, decision.grace)
+            problem = None
+        else:
+            problem = decision.message
+        await self.write(item, restart.status_of_outcome(decision, problem))
+
+    async def restart(self, name: str, grace: float) -> None:
+        """Run the command of a pod again."""
+        process = self.pods[name]
+        self._again.add(name)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), grace)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
     async def _end(self, item: Object) -> None:
         for name, process in self.pods.items():
@@ -177,7 +210,7 @@ class Kernels:
             message=refused or "",
             now=datetime.now(UTC),
         )
-        item = await self._write(item, admission)
+        item = await self.write(item, admission)
         if refused or owner in self.hold:
             return
         pod, ip = kernels.desired_pod(item), next(self.addresses)
@@ -186,33 +219,38 @@ class Kernels:
             await gate.wait()
         if sentence := self.deadlines.get(owner):
             pod["status"] = {"phase": "Failed", "reason": "TooLarge", "message": sentence}
-            await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+            await self.write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
             return
         secret = await self._cluster.get(
             kinds.SECRETS, self._namespace, kinds.spec_of(item)["connectionSecret"]
         )
         content = json.loads(base64.b64decode(secret["data"][kinds.CONNECTION_KEY])) | {"ip": ip}
-        process = await self._run(pod, content)
-        self.pods[kinds.name_of(pod)] = process
+        name = kinds.name_of(pod)
+        self.pods[name] = await self._run(pod, content)
         pod["status"] = {
             "phase": "Running",
             "podIP": ip,
             "containerStatuses": [{"name": "kernel", "state": {"running": {}}, "ready": True}],
         }
-        item = await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
-        code = await process.wait()
+        item = await self.write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+        code = await self.pods[name].wait()
+        while name in self._again:
+            self._again.remove(name)
+            self.pods[name] = await self._run(pod, content)
+            code = await self.pods[name].wait()
         if kernels.incarnation(self.of(item["spec"]["kernelID"])) != kernels.incarnation(item):
             return  # replaced meanwhile
         ended = {"exitCode": code, "reason": "OOMKilled" if code == -9 else "Error"}
         pod["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
         pod["status"]["containerStatuses"][0]["state"] = {"terminated": ended}
-        await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+        await self.write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
 
     async def _run(self, pod: Object, connection: Object) -> asyncio.subprocess.Process:
         container = pod["spec"]["containers"][0]
         path = Path(self._folder, f"{kinds.name_of(pod)}.json")
         await asyncio.to_thread(path.write_text, json.dumps(connection))
-        words = [word.replace(kinds.CONNECTION_FILE, str(path)) for word in container["command"]]
+        command = inplace.kernel_command(container)
+        words = [word.replace(kinds.CONNECTION_FILE, str(path)) for word in command]
         if pod["metadata"]["labels"][kinds.LABEL_OWNER] in self.mute:
             words[1:] = ["-c", "import signal; signal.pause()"]
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
@@ -228,9 +266,9 @@ class Kernels:
         pod = kernels.desired_pod(item)
         unscheduled = {"type": "PodScheduled", "status": "False", "message": sentence}
         pod["status"] = {"phase": "Pending", "conditions": [unscheduled]}
-        return await self._write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+        return await self.write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
 
-    async def _write(self, item: Object, status: Object) -> Object:
+    async def write(self, item: Object, status: Object) -> Object:
         try:
             return await self._cluster.merge_patch(
                 kinds.JUPYTER_KERNELS,

@@ -161,7 +161,10 @@ def test_what_is_reported() -> None:
         "lastActivity": "2026-01-01T00:00:03.000000Z",
         "idleSince": "2026-01-01T00:00:03.000000Z",
         "connections": 2,
+        "heartbeatLostSince": None,
     }
+    lost = activities.status(idle, 2, datetime(2026, 1, 1, tzinfo=UTC))
+    assert lost["heartbeatLostSince"] == "2026-01-01T00:00:00.000000Z"
 
 
 def test_reports_that_say_nothing_new_are_left_out() -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service import interrupt, timestamps
+from hub_service import inplace, interrupt, timestamps
 from hub_service.interrupt import Deliver, Refuse
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,15 +37,31 @@ def a_kernel(*, asked="i1", begun=None, age=0.0, spec=None, running="True", pod_
     }
 
 
+def a_pod(command=None):
+    containers = [{"name": "helper"}, {"name": "kernel", "command": command}]
+    return {"metadata": {"name": "k"}, "spec": {"containers": containers}}
+
+
+ALONE = interrupt.command(supervised=False)
+
+
 def test_an_interrupt_goes_to_the_kernels_own_container():
-    assert interrupt.decide(a_kernel(), NOW) == Deliver("i1", "k", "kernel")
-    assert interrupt.decide(a_kernel(begun="i0", age=9.9), NOW) == Deliver("i1", "k", "kernel")
+    expected = Deliver("i1", "k", "kernel", ALONE)
+    assert interrupt.decide(a_kernel(), a_pod(), NOW) == expected
+    assert interrupt.decide(a_kernel(begun="i0", age=9.9), a_pod(), NOW) == expected
+
+
+def test_the_kernel_of_a_supervisor_is_its_child():
+    pod = a_pod([*inplace.COMMAND, "python3"])
+    decision = interrupt.decide(a_kernel(), pod, NOW)
+    assert isinstance(decision, Deliver)
+    assert decision.command == interrupt.command(supervised=True) != ALONE
 
 
 @pytest.mark.parametrize("kernel", [a_kernel(asked=None), a_kernel(begun="i1")])
 def test_nothing_is_asked_or_it_was_seen_to(kernel):
     assert interrupt.asked(kernel) is None
-    assert interrupt.decide(kernel, NOW) is None
+    assert interrupt.decide(kernel, a_pod(), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +75,7 @@ def test_nothing_is_asked_or_it_was_seen_to(kernel):
     ],
 )
 def test_what_is_refused_says_why(kernel, why):
-    decision = interrupt.decide(kernel, NOW)
+    decision = interrupt.decide(kernel, a_pod(), NOW)
     assert isinstance(decision, Refuse)
     assert why in decision.message
 
@@ -70,30 +86,42 @@ def test_outcomes():
     assert failed == {"id": "i", "delivered": False, "message": "no sh"}
 
 
+def test_without_a_pod_there_is_nothing_to_interrupt():
+    assert isinstance(interrupt.decide(a_kernel(), None, NOW), Refuse)
+
+
+# Says of which child it was heard, as soon as it was: of its own group, or of another's.
+PROGRAM = """
+import os, signal, subprocess, sys
+if os.getpgid(0) != os.getpid():
+    os.setsid()  # as a container's first process
+heard, said = os.pipe()
+os.set_blocking(said, False)
+signal.set_wakeup_fd(said)
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+signal.signal(signal.SIGINT, lambda *_: None)
+child = subprocess.Popen(['sleep', '60'])
+other = subprocess.Popen(['sleep', '60'], start_new_session=True)
+# Its parent has gone: it is process 1's child now, and nobody's to interrupt.
+orphan = ['sh', '-c', 'setsid sleep 60 >&- 2>&- & echo $!']
+orphan = int(subprocess.run(orphan, capture_output=True, check=True).stdout)
+subprocess.Popen(sys.argv[1:], start_new_session=True)
+os.read(heard, 1)
+print(child.wait(), other.poll(), os.path.exists(f'/proc/{orphan}'))
+"""
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a process namespace: needs root")
-async def test_the_script_signals_the_group_of_process_1_and_nobody_else():
-    # Process 1 leads a group as a container's does; a child of its own group is hit as well, one
-    # that has a session of its own is not.
-    program = (
-        "import os, signal, subprocess, sys\n"
-        "os.setsid()\n"
-        "heard, said = os.pipe()\n"
-        "os.set_blocking(said, False)\n"
-        "signal.set_wakeup_fd(said)\n"
-        "signal.signal(signal.SIGINT, lambda *_: None)\n"
-        "child = subprocess.Popen(['sleep', '60'])\n"
-        "other = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
-        "subprocess.Popen(['sh', '-c', sys.argv[1]], start_new_session=True)\n"
-        "os.read(heard, 1)\n"
-        "print(child.wait(), other.poll())\n"
-    )
-    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+@pytest.mark.parametrize("supervisor", [(), inplace.COMMAND], ids=["alone", "supervised"])
+async def test_the_script_signals_the_kernels_group_and_nobody_else(supervisor):
+    script = interrupt.command(supervised=bool(supervisor))
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *supervisor]
     process = await asyncio.create_subprocess_exec(
-        *unshare, sys.executable, "-c", program, interrupt.COMMAND[2], stdout=subprocess.PIPE
+        *unshare, sys.executable, "-c", PROGRAM, *script, stdout=subprocess.PIPE
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()  # and with it all that is in the namespace
-    assert output.decode() == f"{-signal.SIGINT} None\n"
+    assert output.decode() == f"{-signal.SIGINT} None True\n"

@@ -8,7 +8,14 @@ RAN = {"startedAt": "2030-01-01T00:00:00Z", "finishedAt": "2030-01-01T00:01:00Z"
 
 
 def pod(
-    phase="Pending", *, state=None, init=None, node="n1", deleting=False, limits=None, **status
+    phase="Pending",
+    *,
+    state=None,
+    init=None,
+    node="n1",
+    deleting=False,
+    limits=None,
+    **status,
 ):
     spec = {"containers": [{"name": "kernel", "resources": {"limits": limits or {}}}]}
     if node:
@@ -39,6 +46,10 @@ def pod_condition(kind, status, reason, message):
 
 
 EVICTION = pod_condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "drained")
+TAINT = pod_condition("DisruptionTarget", "True", "DeletionByTaintManager", "NoExecute taint")
+SILENT = pod_condition("Ready", "False", "NodeLost", "")
+COLLECTED = pod_condition("DisruptionTarget", "True", "DeletionByPodGC", "node is gone")
+KUBELET = pod_condition("DisruptionTarget", "True", "TerminationByKubelet", "shutting down")
 PREEMPTION = pod_condition("DisruptionTarget", "True", "PreemptionByScheduler", "for another")
 
 CASES = {
@@ -68,8 +79,67 @@ CASES = {
     "preempted": (
         pod("Failed", state=ended(143), conditions=PREEMPTION),
         "Failed",
+        "Preempted",
+        "make room for one of higher priority on n1 (PreemptionByScheduler: for another)",
+    ),
+    "on a tainted node": (
+        pod("Running", state={"running": {}}, deleting=True, conditions=TAINT),
+        "Failed",
         "Evicted",
-        "PreemptionByScheduler",
+        "n1 was closed to its pod by a taint",
+    ),
+    "on a tainted node, ended": (
+        pod("Failed", state=ended(137), deleting=True, conditions=TAINT + SILENT),
+        "Failed",
+        "Evicted",
+        "taint",
+    ),
+    "on a node that is silent": (
+        pod("Running", state={"running": {}}, deleting=True, conditions=TAINT + SILENT),
+        "Failed",
+        "NodeLost",
+        "The kernel's node n1 was lost (DeletionByTaintManager: NoExecute taint)",
+    ),
+    "on a node that is gone": (
+        pod("Failed", state={"running": {}}, conditions=COLLECTED),
+        "Failed",
+        "NodeLost",
+        "node n1 was lost",
+    ),
+    "lost, as older clusters say it": (
+        pod("Running", state={"running": {}}, deleting=True, reason="NodeLost"),
+        "Failed",
+        "NodeLost",
+        "node n1 was lost",
+    ),
+    "on a node that is shut down": (
+        pod("Failed", state=ended(137), conditions=KUBELET),
+        "Failed",
+        "Evicted",
+        "being short of something or shutting down (TerminationByKubelet: shutting down)",
+    ),
+    "ended for a reason of a cluster's own": (
+        pod(
+            "Failed",
+            state=ended(143),
+            conditions=pod_condition("DisruptionTarget", "True", "X", ""),
+        ),
+        "Failed",
+        "Evicted",
+        "The cluster ended the kernel's pod on n1 (X)",
+    ),
+    "ended by exit()": (pod("Succeeded", state=ended(0)), "Succeeded", "Completed", "exit()"),
+    "killed by somebody": (
+        pod("Failed", state=ended(137)),
+        "Failed",
+        "ContainerExited",
+        "exit code 137 (SIGKILL, killed).",
+    ),
+    "an exit code that is no signal": (
+        pod("Failed", state=ended(255)),
+        "Failed",
+        "ContainerExited",
+        "exit code 255.",
     ),
     "ended well": (pod("Succeeded", state=ended(0, "Completed")), "Succeeded", "Completed", ""),
     "crashed": (pod("Failed", state=ended(3)), "Failed", "ContainerExited", "exit code 3."),
@@ -79,7 +149,12 @@ CASES = {
         "ContainerExited",
         "exit code 3: no module",
     ),
-    "killed": (pod("Failed", state=ended(139)), "Failed", "ContainerExited", "139 (signal 11)"),
+    "killed": (
+        pod("Failed", state=ended(139)),
+        "Failed",
+        "ContainerExited",
+        "139 (SIGSEGV, a crash in native code).",
+    ),
     "out of its memory": (
         pod("Failed", state=ended(137, "OOMKilled"), limits={"memory": "2Gi"}),
         "Failed",
@@ -156,6 +231,14 @@ def test_observe(given, phase, reason, words):
     assert (state.phase, state.reason) == (phase, reason)
     assert words in state.message
     assert state.message
+
+
+def test_an_image_without_a_shell():
+    message = 'exec: "/bin/sh": stat /bin/sh: no such file or directory'
+    given = pod("Failed", state=ended(128, "StartError", message=message))
+    state = observe(given, answered=False)
+    assert state.reason == "BadCommand"
+    assert "set restartInPlace: false in the JupyterKernelSpec" in state.message
 
 
 def test_times_and_exit_code():

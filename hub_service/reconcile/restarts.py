@@ -1,0 +1,105 @@
+"""spec.restart of a JupyterKernel, or its lost heart → a new process in its pod → status.restart.
+
+Apart from the kernels' own reconciliation, as interrupts are: a node that does not answer holds up
+nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from hub_service import inplace, liveness, restart
+from hub_service.kinds import JUPYTER_KERNELS, Object, status_of
+from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.reconcile.calls import patch_status
+from hub_service.restart import Deliver
+
+log = logging.getLogger(__name__)
+
+# Beyond the time that the kernel has to end by itself.
+_EXEC_TIMEOUT = 8.0
+
+
+def kernels_to_restart(key: Key, _old: Object | None, new: Object | None) -> Iterable[Key]:
+    """Which kernel a kernel's change concerns: itself, if there may be something to do."""
+    if new is None:
+        return ()
+    activity = status_of(new).get("activity") or {}
+    return (key,) if restart.asked(new) or activity.get("heartbeatLostSince") else ()
+
+
+class RestartReconciler:
+    """`reconcile` for a Controller that follows the kernels by `kernels_to_restart`.
+
+    give_up: told of kernels for which no restart is left.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        kernels: Reflector,
+        pods: Reflector,
+        rule: liveness.Rule,
+        give_up: Callable[[Key], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._cluster = cluster
+        self._kernels = kernels
+        self._pods = pods
+        self._rule = rule
+        self._give_up = give_up
+        self._now = clock
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Restart the kernel if that is asked for or due, at most once for each time, and report.
+
+        Returns the seconds until a restart may be due.
+        """
+        item = self._kernels.store.get(key)
+        if item is None:
+            return None
+        now = self._now()
+        pod = self._pods.store.get((key.namespace, str(status_of(item).get("podName"))))
+        decision = restart.decide(item, pod, self._rule, now)
+        if decision is None:
+            verdict = liveness.decide(item, self._rule, now)
+            if isinstance(verdict, liveness.GiveUp):
+                self._give_up(key)
+            until = verdict.until if isinstance(verdict, liveness.Keep) else None
+            return None if until is None else max((until - now).total_seconds(), 0.0)
+        if not await self._write(key, restart.status_of_begun(decision, item, now)):
+            return None
+        if isinstance(decision, Deliver):
+            problem = await self._deliver(key, decision)
+        else:
+            problem = decision.message
+        log.info("kernel %s: restart: %s", key, problem or "its process was started again")
+        await self._write(key, restart.status_of_outcome(decision, problem))
+        return None
+
+    async def _deliver(self, key: Key, decision: Deliver) -> str | None:
+        """Have the process started again; a sentence for the kernel's user where that failed."""
+        try:
+            done = await self._cluster.execute(
+                key.namespace,
+                decision.pod,
+                decision.container,
+                inplace.restart_command(decision.grace),
+                timeout=decision.grace + _EXEC_TIMEOUT,
+            )
+        except ApiError as error:
+            return f"The restart did not reach the kernel's pod: {error.message}."
+        return restart.outcome_of(done.exit_code, done.output)
+
+    async def _write(self, key: Key, status: Object) -> bool:
+        """Write part of the status; False where the kernel is gone."""
+        try:
+            await patch_status(self._cluster, JUPYTER_KERNELS, self._kernels, key, status)
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
