@@ -21,6 +21,8 @@ from hub_service.settings import Settings, SettingsError
 
 _HUB_API_PORT = 8081
 _USER_NAMESPACE = "hub-{username}"
+# By service.external, where service.host is unset.
+_SERVICE_HOSTS = {False: "hub", True: "elastic-service"}
 
 # What in-cluster configuration reads; the hub passes none of it to its services by itself.
 _CLUSTER_VARIABLES = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "KUBECONFIG")
@@ -91,28 +93,52 @@ def _refuse_other_namespaces(c: Any) -> None:
 
 def _configure_service(c: Any, settings: Settings) -> None:
     service = settings.service
+    others, given = _services(c, service.name)
+    definition = {
+        "name": service.name,
+        "url": f"http://{service.host or _SERVICE_HOSTS[service.external]}:{service.port}",
+        "oauth_no_confirm": True,
+        "display": True,
+        **given,
+    }
+    if service.external:
+        if not (given.get("api_token") or given.get("apiToken")):
+            raise SettingsError(
+                "The elastic settings can't be used:\n  service.external: the hub has no token for "
+                f"this service. With Zero to JupyterHub, hub.services.{service.name}: {{}} in the "
+                "values makes one; else add a service of that name with an api_token to "
+                "c.JupyterHub.services before configure is called"
+            )
+    else:
+        definition |= _managed(c, settings, given)
+    c.JupyterHub.services = [*others, definition]
+
+
+def _services(c: Any, name: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The hub's other services, and what hub.services of the chart says of ours, which stands."""
+    others, given = [], {}
+    for service in _listed(c, "services"):
+        if service.get("name") == name:
+            given = service
+        else:
+            others.append(service)
+    return others, given
+
+
+def _managed(c: Any, settings: Settings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes the hub start the service itself, in its own pod."""
     environment = {name: os.environ[name] for name in _CLUSTER_VARIABLES if name in os.environ}
     environment[elastic_settings.ENVIRONMENT_VARIABLE] = elastic_settings.dump(settings)
     # The service runs beside the hub. By the address for others it would depend on the hub's
     # Service, which leads nowhere until the hub is ready, and the hub waits for its services.
     path = urlsplit(_hub_api_url(settings)).path
     environment["JUPYTERHUB_API_URL"] = f"http://127.0.0.1:{_hub_port(c)}{path}"
-    definition = {
-        "name": service.name,
-        "url": f"http://{service.host}:{service.port}",
-        "command": [sys.executable, "-m", "hub_service"],
-        "environment": environment,
-        "oauth_no_confirm": True,
-        "display": True,
+    # Beside the hub's database: kept over restarts of the hub's container.
+    environment[elastic_settings.IDENTITY_FOLDER_VARIABLE] = os.getcwd()
+    return {
+        "command": given.get("command") or [sys.executable, "-m", "hub_service"],
+        "environment": environment | given.get("environment", {}),
     }
-    others, given = [], {}
-    for other in _listed(c, "services"):
-        if other.get("name") == service.name:
-            given = other  # hub.services of the chart: what it says stands
-        else:
-            others.append(other)
-    environment |= given.get("environment", {})
-    c.JupyterHub.services = [*others, {**definition, **given, "environment": environment}]
 
 
 def _configure_roles(c: Any, service_name: str) -> None:

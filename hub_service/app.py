@@ -7,6 +7,7 @@ its parent, is closed: it must not outlive the parent, or there would be two.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import os
 import secrets
@@ -14,12 +15,13 @@ import signal
 import stat
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from hub_service import settings, web
+from hub_service import metrics, settings, web
 from hub_service.hub import HubClient
 from hub_service.kinds import MANAGER
 from hub_service.kube import Cluster, ConfigurationError
@@ -73,8 +75,12 @@ async def run(config: Settings, environment: Mapping[str, str], name: str) -> No
             tell=hub.tell_activity if hub else None,
         )
         pages = _pages(config, worker, environment)
-        server = HTTPServer(pages, xheaders=True)
-        server.listen(config.service.port)
+        servers = [HTTPServer(pages, xheaders=True)]
+        servers[0].listen(config.service.port)
+        if config.service.metrics_port is not None:
+            figures = web.metrics_application(worker.metrics.rendered, metrics.CONTENT_TYPE)
+            servers.append(HTTPServer(figures))
+            servers[1].listen(config.service.metrics_port)
         log.info("listening on port %d, namespace %s", config.service.port, config.namespace)
         work = asyncio.create_task(worker.run())
         stop = asyncio.create_task(stopping.wait())
@@ -83,11 +89,13 @@ async def run(config: Settings, environment: Mapping[str, str], name: str) -> No
             if work.done():
                 work.result()
         finally:
-            server.stop()
+            for server in servers:
+                server.stop()
             stop.cancel()
             work.cancel()
             await asyncio.gather(work, stop, return_exceptions=True)
-            await server.close_all_connections()
+            for server in servers:
+                await server.close_all_connections()
     log.info("stopped")
 
 
@@ -104,6 +112,9 @@ def _pages(config: Settings, worker: Worker, environment: Mapping[str, str]) -> 
         kernels=worker.kernels,
         covers=worker.covers,
         is_ready=worker.is_ready,
+        cookie_secret=hmac.digest(
+            environment["JUPYTERHUB_API_TOKEN"].encode(), b"elastic service's cookies", "sha256"
+        ),
         hub_auth=HubOAuth.instance(
             access_scopes={f"access:services!service={config.service.name}"}
         ),
@@ -136,7 +147,8 @@ def main() -> int:
             level=config.service.log_level,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
-        with identity(f"{MANAGER}-{config.namespace}") as name:
+        folder = os.environ.get(settings.IDENTITY_FOLDER_VARIABLE)
+        with identity(f"{MANAGER}-{config.namespace}", Path(folder) if folder else None) as name:
             asyncio.run(run(config, os.environ, name))
     except (SettingsError, ConfigurationError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - for whoever started it

@@ -17,6 +17,7 @@ from hub_service.kinds import JUPYTER_GATEWAYS, LABEL_MANAGED_BY, MANAGER, Objec
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
 from hub_service.kube.backoff import Backoff
 from hub_service.kube.controller import Concerns, itself
+from hub_service.metrics import Metrics
 from hub_service.namespaces import KERNEL_SPECS_ROLE
 from hub_service.notebook_tokens import token_hash
 from hub_service.reconcile import gateways as gateway_reconciling
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 class Controllers:
     """All that writes to the cluster, on the copies in `watches`.
 
-    `token`, `servers_of`, `tell`, `gateway_urls`: see Worker.
+    `metrics` are told of what happens. `token`, `servers_of`, `tell`, `gateway_urls`: see Worker.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Controllers:
         cluster: Cluster,
         config: Settings,
         watches: Watches,
+        metrics: Metrics,
         token: str,
         *,
         servers_of: ServersOf | None,
@@ -70,6 +72,7 @@ class Controllers:
         self._config = config
         self._watches = watches
         self._gateway_urls = gateway_urls or watches.gateway_urls
+        self._metrics = metrics
         queue = WorkQueue[Key](
             is_urgent=partial(kernel_reconciling.is_urgent, watches.kernels, watches.pods)
         )
@@ -113,18 +116,26 @@ class Controllers:
     async def run(self) -> None:
         """Reconcile until cancelled."""
         await self._refresh_kernels()
+        for controller in self._controllers:
+            controller.observed_by(self._metrics)
+        self._metrics.controllers = self._controllers
         try:
-            async with asyncio.TaskGroup() as group:
-                for controller in self._controllers:
-                    group.create_task(controller.run())
-                group.create_task(self._secrets.run())
-                group.create_task(self._recorder.run())
-                if self._servers is not None:
-                    group.create_task(self._servers.run())
-                if self._config.has_shared_gateway:
-                    group.create_task(self._apply_shared_gateway())
+            with self._watches.kernels.subscribed(self._metrics.note_kernel):
+                await self._run()
         finally:
+            self._metrics.controllers = ()
             await self._seals.close()
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for controller in self._controllers:
+                group.create_task(controller.run())
+            group.create_task(self._secrets.run())
+            group.create_task(self._recorder.run())
+            if self._servers is not None:
+                group.create_task(self._servers.run())
+            if self._config.has_shared_gateway:
+                group.create_task(self._apply_shared_gateway())
 
     async def _refresh_kernels(self) -> None:
         """Have what others admitted: quotas are decided on the copy."""

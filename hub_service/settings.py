@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 ENVIRONMENT_VARIABLE = "ELASTIC_SETTINGS"
+# Where the service keeps its name over restarts, see kube.identity; unset: the temporary folder.
+IDENTITY_FOLDER_VARIABLE = "ELASTIC_IDENTITY_FOLDER"
 
 # A DNS label, as Kubernetes asks of namespaces and Services.
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
@@ -268,7 +270,7 @@ class LivenessSettings(_Section):
 
 
 class ServiceSettings(_Section):
-    """The hub-managed service."""
+    """The hub's service, which looks after kernels and gateways."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9]{1,62}$")] = Field(
         "elastic", description="Its name in the hub: /services/<name>/."
@@ -277,14 +279,30 @@ class ServiceSettings(_Section):
         10101,
         ge=1024,
         le=65535,
-        description="Port it listens on, in the hub's pod.",
+        description="Port it listens on, in the hub's pod or its own.",
         json_schema_extra={"unit": "TCP port"},
     )
-    host: str = Field(
-        "hub", min_length=1, description="Name under which the hub's proxy reaches the hub's pod."
+    host: str | None = Field(
+        None,
+        min_length=1,
+        description="Name under which the hub's proxy reaches the pod that the service runs in. "
+        "Unset: hub, or elastic-service where it is external.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING"] = Field(
         "INFO", description="How much the service logs, into the hub's log."
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=1024,
+        le=65535,
+        description="Port on which it answers /metrics to Prometheus, without asking who that is: "
+        "for inside the cluster only. Unset: it does not.",
+        json_schema_extra={"unit": "TCP port"},
+    )
+    external: bool = Field(
+        False,
+        description="Whether the service runs as a Deployment of its own "
+        "(helm-values/service.yaml) and not in the hub's pod.",
     )
 
 

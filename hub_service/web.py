@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable
 from html import escape
 from http.client import responses
@@ -62,10 +61,12 @@ def application(
     covers: Callable[[str], bool],
     is_ready: Callable[[], bool],
     hub_auth: HubOAuth,
+    cookie_secret: bytes,
 ) -> Application:
     """The service's pages under `prefix`, which begins and ends with a slash.
 
     covers: whether the service looks after a namespace; the reflector may see others as well.
+    cookie_secret: the same for all that serve them, as a login may begin at one and end at another.
     """
     return Application(
         [
@@ -75,7 +76,7 @@ def application(
             (prefix, _Page),
         ],
         default_handler_class=_NotFound,
-        cookie_secret=os.urandom(32),
+        cookie_secret=cookie_secret,
         log_function=_log_request,
         kernels=kernels,
         covers=covers,
@@ -91,6 +92,17 @@ def health_application(is_ready: Callable[[], bool]) -> Application:
         default_handler_class=_NotFound,
         log_function=_log_request,
         is_ready=is_ready,
+    )
+
+
+def metrics_application(rendered: Callable[[], bytes], content_type: str) -> Application:
+    """/metrics, for a port that is reached from inside the cluster only."""
+    return Application(
+        [("/metrics", _Metrics)],
+        default_handler_class=_NotFound,
+        log_function=_log_request,
+        rendered=rendered,
+        content_type=content_type,
     )
 
 
@@ -173,6 +185,12 @@ class _Health(_Json):
         ready = self.settings["is_ready"]()
         self.set_status(200 if ready else 503)
         self.finish(json.dumps({"ready": ready}))
+
+
+class _Metrics(_Handler):
+    def get(self) -> None:
+        self.set_header("Content-Type", self.settings["content_type"])
+        self.finish(self.settings["rendered"]())
 
 
 class _Identified(HubOAuthenticated, _Handler):

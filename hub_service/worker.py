@@ -9,6 +9,7 @@ from hub_service.kinds import MANAGER
 from hub_service.kube import Cluster
 from hub_service.kube.leader import Leader
 from hub_service.kube.lease import Timing
+from hub_service.metrics import Metrics
 from hub_service.reconcile.kernels import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.settings import Settings
@@ -38,6 +39,9 @@ class Worker:
         timing: Timing | None = None,
     ) -> None:
         self._watches = Watches(cluster, config)
+        self.metrics = Metrics(self._watches)
+        for reflector in self._watches.all:
+            reflector.observed_by(self.metrics)
         self._leader = Leader(
             cluster,
             # One for all that look after the users' namespace, wherever they run.
@@ -45,6 +49,7 @@ class Worker:
             name=MANAGER,
             identity=identity,
             timing=timing,
+            on_change=self.metrics.leading,
         )
         guarded = cluster.guarded(self._leader.may_act)
 
@@ -53,6 +58,7 @@ class Worker:
                 guarded,
                 config,
                 self._watches,
+                self.metrics,
                 token,
                 servers_of=servers_of,
                 tell=tell,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 
 from hub_service.kube.errors import ApiError
+from hub_service.kube.observer import Nobody, Observer
 from hub_service.kube.reflector import OnChange, Reflector
 from hub_service.kube.store import Key, Object, key_of
 from hub_service.kube.workqueue import WorkQueue
@@ -43,11 +45,16 @@ class Controller:
         queue: WorkQueue[Key] | None = None,
     ) -> None:
         self.queue = WorkQueue[Key]() if queue is None else queue
-        self._name = name
+        self.name = name
+        self._observer: Observer = Nobody()
         self._reconcile = reconcile
         self._workers = workers
         self._follows: list[tuple[Reflector, Concerns]] = []
         self._waits_for: list[Reflector] = []
+
+    def observed_by(self, observer: Observer) -> None:
+        """Tell it of each reconciliation."""
+        self._observer = observer
 
     def follow(
         self, reflector: Reflector, concerns: Concerns = itself, *, waits: bool = True
@@ -94,15 +101,19 @@ class Controller:
 
     async def _once(self, key: Key) -> None:
         self.queue.cancel_timer(key)
+        started = time.monotonic()
+        failed = True
         try:
             again = await self._reconcile(key)
         except ApiError as error:
             delay = self.queue.add_after_failure(key)
-            log.warning("%s %s: %s; again in %.1f s", self._name, key, error, delay)
+            log.warning("%s %s: %s; again in %.1f s", self.name, key, error, delay)
         except Exception:
             delay = self.queue.add_after_failure(key)
-            log.exception("%s %s: failed; again in %.1f s", self._name, key, delay)
+            log.exception("%s %s: failed; again in %.1f s", self.name, key, delay)
         else:
+            failed = False
             self.queue.forget(key)
             if again is not None:
                 self.queue.add_after(key, again)
+        self._observer.reconciled(self.name, time.monotonic() - started, failed=failed)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from hub_service.kube.backoff import Backoff
 from hub_service.kube.client import Cluster, ResourceType
 from hub_service.kube.errors import ApiError
+from hub_service.kube.observer import Nobody, Observer
 from hub_service.kube.store import Change, Indexer, Key, Object, Store, as_number
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class Reflector:
         self._sources = {name: _Source(name, backoff()) for name in several}
         self._synced = asyncio.Event()
         self._waiters: dict[Key, list[_Waiter]] = {}
+        self._observer: Observer = Nobody()
+
+    def observed_by(self, observer: Observer) -> None:
+        """Tell it of each watch that breaks."""
+        self._observer = observer
 
     def subscribe(self, on_change: OnChange) -> None:
         """Tell this one as well of every change from now on."""
@@ -132,6 +138,7 @@ class Reflector:
                 if error.status == 410 or error.reason == "MalformedEvent":
                     source.resource_version = None
                 log.warning("%s: %s; trying again", self, error)
+                self._observer.watch_broke(self._resource.plural, error.reason)
             if loop.time() - started > _LONG_ENOUGH:
                 source.backoff.reset()
             await asyncio.sleep(source.backoff.next())

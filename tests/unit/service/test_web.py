@@ -123,6 +123,7 @@ async def pages():
             covers=lambda namespace: namespace == "users",
             is_ready=lambda: state["ready"],
             hub_auth=auth,
+            cookie_secret=b"the same for all",
         )
         socket, port = bind_unused_port()
         server = HTTPServer(application)
