@@ -137,7 +137,10 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         return len(self._kernels)
 
     async def find(self, kernel_id: str, caller: Identity) -> None:
-        """See to it that a kernel which another process has just started is known here."""
+        """See to it that a kernel which another process has just started is known here.
+
+        KernelError 503 while the cluster can't say.
+        """
         if kernel_id in self._kernels or caller.is_service:
             return
         if kernel_id not in self._adoptions:
@@ -147,9 +150,13 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
                     kinds.JUPYTER_KERNELS, namespace, kernel_name(kernel_id)
                 )
             except ApiError as error:
-                if error.status != 404:
-                    self.log.warning("kernel %s was not looked for: %s", kernel_id, error)
-                return
+                if error.status == 404:
+                    return
+                raise KernelError(
+                    503,
+                    "NotLookedFor",
+                    f"Whether there is such a kernel can't be told now: {error.message}. Try again.",
+                ) from error
             self.runtime.kernels.record(resource)
             self._look_for_new(resource)
         if task := self._adoptions.get(kernel_id):

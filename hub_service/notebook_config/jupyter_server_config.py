@@ -9,11 +9,15 @@ any case, and is then a stock one in that respect.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
 import os
+import random
+import re
 import time
+import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -32,6 +36,27 @@ MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 # Seconds for which a request waits for a gateway that nothing answers for.
 AWAY_SECONDS = 15.0
 AWAY = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
+# While the gateway is away: messages of one connection that are kept for it, and characters in
+# them; seconds until the first try to connect again and, in the end, between two; tries after which
+# a kernel that the gateway doesn't know is gone.
+MAX_KEPT = 1000
+MAX_KEPT_SIZE = 50_000_000
+RECONNECT_FIRST, RECONNECT_MOST = 0.1, 1.0
+TRIES_TO_FIND = 3
+# What a cell is ended with whose answer can't come any more.
+LOST = (
+    "The gateway was away when this cell finished: what it printed and returned meanwhile is lost. "
+    "The variables that it set are there."
+)
+UNKNOWN = (
+    "The gateway went away before this cell was seen to begin. Whether it has run is not known: "
+    "look at what it would have changed before you run it again."
+)
+GONE = "The kernel has ended, and with it what this cell was to do. Its variables are gone."
+TOO_MUCH = "The gateway is away, and too much waits for it already: this was not sent. Try again."
+# Larger messages are not parsed as a whole.
+SMALL = 20_000
+CHANNEL = re.compile(r'"channel":\s*"(\w+)"').search
 # Tells the gateway what this server takes. To one that doesn't say, it sends no more than stock
 # servers take.
 SIZE_HEADER = "Elastic-Max-Message-Size"
@@ -114,6 +139,244 @@ def message_size(limits: tuple[str, ...] = MEMORY_LIMITS) -> int:
             continue
         return max(DEFAULT_MESSAGE_SIZE, min(MAX_MESSAGE_SIZE, memory // SHARE_OF_MEMORY))
     return MAX_MESSAGE_SIZE
+
+
+class Requests:
+    """What one browser's connection has asked of a kernel and not heard the answer to.
+
+    A gateway may be lost at any time. The kernel goes on and does not say again what it said
+    meanwhile; so who waits for it has to be told that it won't come.
+    """
+
+    def __init__(self) -> None:
+        # By id, oldest first: header, the message as it came, and whether it was seen to begin.
+        self._waiting: dict[str, list[Any]] = {}
+        self._before: list[str] = []  # sent by an earlier connection
+        self._probe = ""
+        self._first = False
+
+    def sent(self, message: str | bytes) -> None:
+        """The browser's message goes to the gateway."""
+        header, _, channel = envelope(message)
+        if header.get("msg_type", "").endswith("_request") and channel == "shell":
+            self._waiting[header["msg_id"]] = [header, message, False]
+            while len(self._waiting) > MAX_KEPT:
+                del self._waiting[next(iter(self._waiting))]
+
+    def heard(self, message: str | bytes) -> tuple[bool, list[str], list[str | bytes]]:
+        """The gateway has sent this.
+
+        Whether the browser is to have it, what else it is to have, and what is to be sent again.
+        """
+        first, self._first = self._first, False
+        if not self._waiting and not self._probe:
+            return True, [], []
+        header, parent, _ = envelope(message)
+        kind, asked = header.get("msg_type", ""), parent.get("msg_id", "")
+        if self._probe and asked == self._probe:
+            if not kind.endswith("_reply"):
+                return False, [], []
+            self._probe = ""
+            return False, self._end(self._before), []
+        if asked in self._waiting:
+            self._waiting[asked][2] = True
+            if kind.endswith("_reply"):
+                del self._waiting[asked]
+        elif kind == "status" and not asked:
+            state = json.loads(message)["content"].get("execution_state")
+            if state == "dead":
+                self._probe = ""
+                return True, self._end(list(self._waiting), GONE), []
+            if state == "starting" and first:
+                # It has never answered, so nothing of this can have run.
+                self._probe = ""
+                return True, [], [self._waiting.pop(i)[1] for i in self._before]
+        return True, [], []
+
+    def connected_again(self, session: str) -> str:
+        """What is to be sent first on a new connection; empty where nothing was asked before."""
+        self._first = True
+        self._before = list(self._waiting)
+        if not self._before:
+            return ""
+        # Answered once all that was asked before is done, or it never will be.
+        probe = a_message("kernel_info_request", {}, {}, "shell", session)
+        self._probe = envelope(probe)[0]["msg_id"]
+        return probe
+
+    def kernel_is_gone(self) -> list[str]:
+        """What the browser is to have where there is no such kernel any longer."""
+        dead = a_message("status", {"execution_state": "dead"}, {}, "iopub")
+        return [*self._end(list(self._waiting), GONE), dead]
+
+    def refused(self, message: str | bytes, sentence: str) -> list[str]:
+        """What the browser is to have in place of an answer to what can't be sent."""
+        self.sent(message)
+        return self._end([envelope(message)[0].get("msg_id", "")], sentence)
+
+    def _end(self, ids: list[str], sentence: str = "") -> list[str]:
+        told: list[str] = []
+        for header, _, begun in [self._waiting.pop(i) for i in ids if i in self._waiting]:
+            kind = header["msg_type"].removesuffix("_request") + "_reply"
+            why = sentence or (LOST if begun else UNKNOWN)
+            error = {"status": "error", "ename": "OutputLost", "evalue": why, "traceback": [why]}
+            if kind == "execute_reply":
+                said = {"name": "stderr", "text": f"{why}\n"}
+                told.append(a_message("stream", said, header, "iopub"))
+            told.append(a_message(kind, error, header, "shell"))
+            told.append(a_message("status", {"execution_state": "idle"}, header, "iopub"))
+        return told
+
+
+def envelope(message: str | bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """Header, parent's header and channel of a message; large contents are not read."""
+    if isinstance(message, bytes):
+        # Offsets, the JSON, and binary data.
+        start, end = (int.from_bytes(message[at : at + 4], "big") for at in (4, 8))
+        message = message[start:end].decode("utf8", "replace")
+    if len(message) < SMALL:
+        parsed = json.loads(message)
+        return parsed["header"], parsed.get("parent_header") or {}, parsed.get("channel") or "shell"
+    found = [part_of(name, message) for name in ("header", "parent_header")]
+    channel = CHANNEL(message[-SMALL:]) or CHANNEL(message[:SMALL])
+    return found[0], found[1], channel.group(1) if channel else ""
+
+
+def part_of(name: str, message: str) -> dict[str, Any]:
+    """The header of that name, without reading what comes after."""
+    at = re.search(rf'"{name}":\s*', message[:SMALL])
+    try:
+        return dict(json.JSONDecoder().raw_decode(message, at.end())[0]) if at else {}
+    except ValueError:
+        return {}
+
+
+def a_message(
+    kind: str, content: Any, parent: Any, channel: str, session: str = "notebook-server"
+) -> str:
+    """A message in the form that browsers and gateways exchange."""
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": kind,
+        "session": session,
+        "username": "",
+        "version": "5.3",
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    body = {"header": header, "msg_id": header["msg_id"], "msg_type": kind, "content": content}
+    return json.dumps(
+        {**body, "parent_header": parent, "metadata": {}, "buffers": [], "channel": channel}
+    )
+
+
+def let_no_cell_wait_for_ever(c: Any) -> None:
+    """A gateway that is lost, or replaced by another, is connected to again at once.
+
+    What is sent meanwhile is kept, and what was asked before is answered: by the kernel, or in the
+    kernel's place once its answer can't come any more.
+    """
+    from jupyter_server.gateway import connections
+    from jupyter_server.gateway.gateway_client import GatewayClient
+    from tornado.ioloop import IOLoop
+    from tornado.websocket import WebSocketClosedError
+
+    base = c.ServerApp.get("kernel_websocket_connection_class")
+    if not isinstance(base, type):
+        base = connections.GatewayWebSocketConnection
+
+    class Connection(base):  # type: ignore[misc, valid-type]
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self._requests = Requests()
+            self._kept: list[str | bytes] = []
+            self._open = self._was_open = False
+            self._not_found = 0
+
+        def handle_incoming_message(self, message: Any) -> None:
+            if self._open and not self._kept:
+                self._send(message)
+            elif len(self._kept) < MAX_KEPT and sum(map(len, self._kept)) < MAX_KEPT_SIZE:
+                self._kept.append(message)
+            else:
+                self._tell(self._requests.refused(message, TOO_MUCH))
+
+        def _send(self, message: str | bytes) -> None:
+            try:
+                self.ws.write_message(message, binary=isinstance(message, bytes))
+            except WebSocketClosedError:
+                self._open = False
+                self._kept.append(message)
+                return
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # the gateway says so
+                self._requests.sent(message)
+
+        def _send_kept(self) -> None:
+            kept, self._kept = self._kept, []
+            for message in kept:
+                self._send(message) if self._open else self._kept.append(message)
+
+        def _tell(self, messages: list[str]) -> None:
+            for message in messages:
+                super().handle_outgoing_message(message)
+
+        def handle_outgoing_message(self, incoming_msg: Any, *args: Any) -> None:
+            try:
+                passes, told, again = self._requests.heard(incoming_msg)
+            except (ValueError, KeyError, TypeError) as error:
+                self.log.debug("a message that can't be read is passed on: %r", error)
+                passes, told, again = True, [], []
+            if passes:
+                super().handle_outgoing_message(incoming_msg, *args)
+            self._tell(told)
+            if self._open and (again or self._kept):
+                self._kept = [*again, *self._kept]
+                self._send_kept()
+
+        def _connection_done(self, fut: Any) -> None:
+            error = fut.exception() if not fut.cancelled() else None
+            super()._connection_done(fut)
+            if self.disconnected or fut.cancelled():
+                return
+            if error is not None:
+                self._not_found = self._not_found + 1 if getattr(error, "code", 0) == 404 else 0
+                return
+            self._not_found, self._open = 0, True
+            probe = self._requests.connected_again(self.session_id) if self._was_open else ""
+            self._was_open = True
+            if not probe:
+                self._send_kept()
+                return
+            # What was kept waits for the first word from there: it may have to come second. But a
+            # kernel that waits for input says nothing before it has that.
+            self.ws.write_message(probe)
+            waiting = [one for one in self._kept if envelope(one)[2] == "shell"]
+            self._kept = [one for one in self._kept if envelope(one)[2] != "shell"]
+            self._send_kept()
+            self._kept += waiting
+
+        async def _read_messages(self) -> None:
+            while self.ws is not None and not self.disconnected:
+                message = await self.ws.read_message()
+                if message is None:
+                    break
+                self.handle_outgoing_message(message)
+            self._open = False
+            if self.disconnected:
+                return
+            if self._not_found >= TRIES_TO_FIND:
+                self.log.warning("kernel %s is gone from its gateway", self.kernel_id)
+                self._tell(self._requests.kernel_is_gone())
+                return
+            if self.retry < GatewayClient.instance().gateway_retry_max:
+                if self.retry in (0, 10):
+                    self.log.warning("kernel %s: its gateway is away", self.kernel_id)
+                delay = min(RECONNECT_FIRST * 2**self.retry, RECONNECT_MOST)
+                self.retry += 1
+                await asyncio.sleep(delay * random.uniform(0.7, 1.3))  # noqa: S311
+                if not self.disconnected:
+                    IOLoop.current().spawn_callback(self.connect)
+
+    c.ServerApp.kernel_websocket_connection_class = Connection
 
 
 def wait_for_a_gateway_that_is_away(_c: Any) -> None:
@@ -306,6 +569,7 @@ def configure(c: Any) -> None:
     parts: list[Callable[[Any], None]] = [
         wait_for_a_gateway_that_is_away,
         let_all_messages_pass,
+        let_no_cell_wait_for_ever,
         let_kernels_outlive_the_server,
     ]
     for part in parts:

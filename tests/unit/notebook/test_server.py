@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,18 @@ class Gateway:
         self.kept: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         self.takes: list[str | None] = []
         self.heard: asyncio.Queue[str | bytes] = asyncio.Queue()
+        self.echoes = True
+        self.open: list[websocket.WebSocketHandler] = []
+        self.turned_away = False
+        self.asked_in_vain = asyncio.Event()
+
+    def say(self, message: str) -> None:
+        """Send to the notebook server, by the connection that it opened last."""
+        self.open[-1].write_message(message)
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.open.pop().close()
 
     def application(self) -> web.Application:
         gateway = self
@@ -83,12 +96,21 @@ class Gateway:
         class Channels(websocket.WebSocketHandler):
             max_message_size = 2 * LARGE  # type: ignore[assignment]
 
+            def prepare(self) -> None:
+                if gateway.turned_away:
+                    gateway.asked_in_vain.set()
+                    raise web.HTTPError(503)
+                if self.path_args[0] not in [model["id"] for model in gateway.kernels]:
+                    raise web.HTTPError(404)
+
             def open(self, kernel_id: str) -> None:
+                gateway.open.append(self)
                 gateway.takes.append(self.request.headers.get("Elastic-Max-Message-Size"))
 
             async def on_message(self, message: str | bytes) -> None:
                 gateway.heard.put_nowait(message)
-                await self.write_message(message, binary=isinstance(message, bytes))
+                if gateway.echoes:
+                    await self.write_message(message, binary=isinstance(message, bytes))
 
         return web.Application(
             [
@@ -274,3 +296,121 @@ async def test_large_and_binary_messages(gateway: Gateway, tmp_path: Path) -> No
                 assert await browser.read_message() == message
         browser.close()
     assert gateway.takes == ["100000000"]
+
+
+def request(kind: str = "execute_request", channel: str = "shell", **header: str) -> dict[str, Any]:
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": kind, "session": "s", **header}
+    return {"header": header, "parent_header": {}, "content": {}, "channel": channel}
+
+
+def answer_to(parent: Any, kind: str, channel: str = "shell", **content: Any) -> str:
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": kind}
+    return json.dumps(
+        {"header": header, "parent_header": parent, "content": content, "channel": channel}
+    )
+
+
+class Lost:
+    """A notebook server and its browser, whose gateway can be taken away."""
+
+    def __init__(self, gateway: Gateway, browser: websocket.WebSocketClientConnection) -> None:
+        self.gateway, self.browser = gateway, browser
+
+    async def ask(self, message: dict[str, Any] | None = None) -> dict[str, Any]:
+        message = message or request()
+        await self.browser.write_message(json.dumps(message))
+        return message
+
+    async def gateway_hears(self) -> Any:
+        async with asyncio.timeout(SECONDS):
+            return json.loads(await self.gateway.heard.get())
+
+    async def browser_has(self, parent: Any, *kinds: str) -> list[dict[str, Any]]:
+        async with asyncio.timeout(SECONDS):
+            seen = []
+            for kind in kinds:
+                text = await self.browser.read_message()
+                assert text is not None
+                seen.append(json.loads(text))
+                assert (seen[-1]["header"]["msg_type"], seen[-1]["parent_header"]) == (kind, parent)
+            return seen
+
+
+@pytest.fixture
+async def lost(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Lost]:
+    gateway.echoes = False
+    async with a_server(gateway, tmp_path) as server:
+        await server.request("GET", "/api/kernels")
+        url = f"ws{server.url.removeprefix('http')}/api/kernels/{KERNEL}/channels?session_id=s"
+        browser = await websocket.websocket_connect(HTTPRequest(url))
+        yield Lost(gateway, browser)
+        browser.close()
+
+
+async def test_a_cell_whose_end_nobody_heard_is_ended(lost: Lost) -> None:
+    cell, unseen = await lost.ask(), await lost.ask()
+    assert [await lost.gateway_hears(), await lost.gateway_hears()] == [cell, unseen]
+    lost.gateway.say(answer_to(cell["header"], "status", "iopub", execution_state="busy"))
+    await lost.browser_has(cell["header"], "status")
+    lost.gateway.hang_up()
+
+    probe = await lost.gateway_hears()
+    assert probe["header"]["msg_type"] == "kernel_info_request"
+    lost.gateway.say(answer_to(probe["header"], "status", "iopub", execution_state="busy"))
+    lost.gateway.say(answer_to(probe["header"], "kernel_info_reply"))
+
+    kinds = ("stream", "execute_reply", "status")
+    said, reply, idle = await lost.browser_has(cell["header"], *kinds)
+    assert "what it printed and returned meanwhile is lost" in said["content"]["text"]
+    assert (reply["content"]["status"], reply["channel"]) == ("error", "shell")
+    assert idle["content"] == {"execution_state": "idle"}
+    said, *_ = await lost.browser_has(unseen["header"], *kinds)
+    assert "Whether it has run is not known" in said["content"]["text"]
+
+
+async def test_an_answer_that_comes_is_the_only_one(lost: Lost) -> None:
+    cell = await lost.ask()
+    await lost.gateway_hears()
+    lost.gateway.hang_up()
+    probe = await lost.gateway_hears()
+    lost.gateway.say(answer_to(cell["header"], "execute_reply", status="ok"))
+    lost.gateway.say(answer_to(probe["header"], "kernel_info_reply"))
+    later = await lost.ask()
+    await lost.gateway_hears()
+    lost.gateway.say(answer_to(later["header"], "execute_reply", status="ok"))
+
+    (reply,) = await lost.browser_has(cell["header"], "execute_reply")
+    assert reply["content"] == {"status": "ok"}
+    await lost.browser_has(later["header"], "execute_reply")
+
+
+async def test_what_is_sent_while_the_gateway_is_away_follows(lost: Lost) -> None:
+    first = await lost.ask()
+    await lost.gateway_hears()
+    lost.gateway.turned_away = True
+    lost.gateway.hang_up()
+    async with asyncio.timeout(SECONDS):
+        await lost.gateway.asked_in_vain.wait()
+    second, third = await lost.ask(), await lost.ask()
+    lost.gateway.turned_away = False
+    probe = await lost.gateway_hears()
+    assert probe["header"]["msg_type"] == "kernel_info_request"
+    # A start that goes on: nothing of what was sent to the lost gateway has reached the kernel.
+    lost.gateway.say(answer_to({}, "status", "iopub", execution_state="starting"))
+    for cell in (first, second, third):
+        assert await lost.gateway_hears() == cell
+        lost.gateway.say(answer_to(cell["header"], "execute_reply", status="ok"))
+    await lost.browser_has({}, "status")
+    for cell in (first, second, third):
+        await lost.browser_has(cell["header"], "execute_reply")
+
+
+async def test_a_kernel_that_is_gone_ends_its_cells(lost: Lost) -> None:
+    cell = await lost.ask()
+    await lost.gateway_hears()
+    lost.gateway.kernels.clear()
+    lost.gateway.hang_up()
+    said, *_ = await lost.browser_has(cell["header"], "stream", "execute_reply", "status")
+    assert "has ended" in said["content"]["text"]
+    (dead,) = await lost.browser_has({}, "status")
+    assert dead["content"]["execution_state"] == "dead"
