@@ -155,7 +155,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
                 raise KernelError(
                     503,
                     "NotLookedFor",
-                    f"Whether there is such a kernel can't be told now: {error.message}. Try again.",
+                    f"Whether there is such a kernel can't be told now: {error.message}",
                 ) from error
             self.runtime.kernels.record(resource)
             self._look_for_new(resource)
