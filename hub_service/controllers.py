@@ -26,6 +26,7 @@ from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import orphans
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
+from hub_service.reconcile.connections import ConnectionsReconciler, of_new
 from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernels import GatewayUrls, KernelReconciler, Rules
@@ -92,6 +93,7 @@ class Controllers:
             self._kernel_controller(queue),
             self._interrupt_controller(),
             self._restart_controller(queue),
+            self._connections_controller(),
             *kernelspec_reconciling.controllers(
                 cluster,
                 specs=watches.kernel_specs,
@@ -199,6 +201,17 @@ class Controllers:
         reconcile = self._watches.scope.within(reconciler.reconcile)
         controller = Controller("restart", reconcile, workers=16)
         controller.follow(self._watches.kernels, kernels_to_restart)
+        return controller
+
+    def _connections_controller(self) -> Controller:
+        reconciler = ConnectionsReconciler(
+            self._cluster, kernels=self._watches.kernels, gateway_pods=self._watches.gateway_pods
+        )
+        reconcile = self._watches.scope.within(reconciler.reconcile)
+        controller = Controller("connections", reconcile, workers=4)
+        controller.follow(self._watches.gateway_pods, reconciler.kernels_of_pod)
+        # Those that went before this service began to look.
+        controller.follow(self._watches.kernels, of_new)
         return controller
 
     def _gateway_controller(self, service_token_hash: str | None) -> Controller:

@@ -228,9 +228,12 @@ def _environment(gateway: Object, defaults: Defaults) -> list[Object]:
         values["ELASTIC_USER_NAMESPACES"] = "true"
     if defaults.hub_api_url is not None:
         values["JUPYTERHUB_API_URL"] = defaults.hub_api_url
-    namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    own = {"ELASTIC_NAMESPACE": "metadata.namespace", "ELASTIC_POD_NAME": "metadata.name"}
     return [
-        {"name": "ELASTIC_NAMESPACE", "valueFrom": namespace},
+        *(
+            {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+            for name, path in own.items()
+        ),
         *({"name": name, "value": value} for name, value in values.items()),
     ]
 

@@ -35,7 +35,13 @@ _CONTROL = frozenset(
 _EXECUTE = "execute_request"
 
 # What is reported whenever it changes.
-_AT_ONCE = ("executionState", "idleSince", "connections", "heartbeatLostSince")
+_AT_ONCE = (
+    "executionState",
+    "idleSince",
+    "connections",
+    "connectionsByPod",
+    "heartbeatLostSince",
+)
 # Activity that changes no state (a widget's messages, say) is reported when it is this much newer.
 _REPORT_ACTIVITY_AFTER = timedelta(seconds=10)
 
@@ -162,15 +168,25 @@ def may_seal(activity: Activity, idle_before: datetime) -> bool:
 
 
 def status(
-    activity: Activity, connections: int, heartbeat_lost_since: datetime | None = None
+    activity: Activity,
+    connections: int,
+    heartbeat_lost_since: datetime | None = None,
+    *,
+    elsewhere: int = 0,
+    process: str = "",
 ) -> dict[str, Any]:
-    """The content of a JupyterKernel's `status.activity`."""
+    """The content of a JupyterKernel's `status.activity`.
+
+    connections: of this process of the gateway, which is called `process`; elsewhere: of others.
+    """
     lost = heartbeat_lost_since
     return {
         "executionState": activity.execution_state,
         "lastActivity": timestamps.microseconds(activity.last_activity),
         "idleSince": timestamps.microseconds(activity.idle_since) if activity.idle_since else None,
-        "connections": connections,
+        "connections": connections + elsewhere,
+        # By a merge patch: others' stay, and none is no entry.
+        "connectionsByPod": {process: connections or None},
         "heartbeatLostSince": timestamps.microseconds(lost) if lost else None,
     }
 

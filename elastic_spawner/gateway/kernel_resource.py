@@ -185,6 +185,13 @@ def incarnation(kernel: Object | None) -> int:
     return int(kinds.spec_of(kernel or {}).get("incarnation") or 0)
 
 
+def connections_elsewhere(kernel: Object | None, process: str) -> int:
+    """Websockets to a kernel that other processes of its gateway have."""
+    activity = kinds.status_of(kernel or {}).get("activity") or {}
+    by_process: dict[str, int] = activity.get("connectionsByPod") or {}
+    return sum(count for name, count in by_process.items() if name != process)
+
+
 def gateway_selector(gateway: str) -> str:
     """Selects the JupyterKernels of one gateway."""
     return f"{kinds.LABEL_GATEWAY}={gateway}"

@@ -144,11 +144,10 @@ class ElasticKernelManager(RemoteKernelManager):
         return self.process_proxy.progress() if self.process_proxy else "The kernel is starting."
 
     @property
-    def connected_elsewhere(self) -> bool:
-        """Whether somebody is connected to another process of the gateway, as that has reported."""
+    def connections_elsewhere(self) -> int:
+        """Websockets to the kernel that other processes of the gateway have."""
         resource = self.process_proxy.resource() if self.process_proxy else None
-        activity = kinds.status_of(resource or {}).get("activity") or {}
-        return bool(activity.get("connections"))
+        return kernel_resource.connections_elsewhere(resource, self.runtime.settings.process)
 
     @property
     def execution_state(self) -> str:
@@ -252,7 +251,8 @@ class ElasticKernelManager(RemoteKernelManager):
         self._connect_control_socket()
         self.reachable = True
         if found.activity.keys() >= _REPORTED:
-            reported = {"idleSince": None, **found.activity}
+            own = {"connectionsByPod": {self.runtime.settings.process: None}}
+            reported = {"idleSince": None, **found.activity, **own}
             self.runtime.reporter.knows(self.process_proxy.name, reported)
         self.monitor.adopt(self.ip, dict(PORTS), found.activity)
         # One that works in silence says nothing by itself of what has changed.
@@ -445,7 +445,11 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.process_proxy and self.ended is None and not self.shutting_down:
             connections = self.parent.connections(self.kernel_id)
             status = activities.status(
-                self.monitor.activity, connections, self.monitor.heart.lost_since
+                self.monitor.activity,
+                connections,
+                self.monitor.heart.lost_since,
+                elsewhere=self.connections_elsewhere,
+                process=self.runtime.settings.process,
             )
             self.runtime.reporter.report(self.process_proxy.name, status)
 

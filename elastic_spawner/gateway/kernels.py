@@ -331,7 +331,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
             alone = not self.connections(manager.kernel_id) and manager.alone_since == since
             if not manager.starting or not alone:
                 return
-            if manager.connected_elsewhere:
+            if manager.connections_elsewhere:
                 loop.call_later(grace, look)
                 return
             manager.abandon(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,7 @@ class GatewaySettings:
     service_name: the hub service that may seal kernels.
     start_timeout, answer_after, grace: as in `gateway_resource.Offer`, in seconds, where the
     JupyterGateway doesn't say.
+    process: what this one is called among the gateway's: its pod's name.
     leave_after: seconds for which a process that is told to end goes on serving, at least.
     """
 
@@ -40,6 +42,7 @@ class GatewaySettings:
     answer_after: float
     grace: float
     leave_after: float
+    process: str
     port: int
 
     @classmethod
@@ -71,6 +74,7 @@ class GatewaySettings:
             "answer_after": read("ELASTIC_START_ANSWER_AFTER", _seconds(0), "5"),
             "grace": read("ELASTIC_START_GRACE", _seconds(1), "60"),
             "leave_after": read("ELASTIC_LEAVE_AFTER", _seconds(0), "5"),
+            "process": read("ELASTIC_POD_NAME", str, f"process-{os.getpid()}"),
             "port": read("ELASTIC_PORT", _port, "8888"),
         }
         if problems:

@@ -20,6 +20,7 @@ def activity(state: str, connections: int = 0) -> dict[str, Any]:
         "lastActivity": moment,
         "idleSince": moment if state == "idle" else None,
         "connections": connections,
+        "connectionsByPod": {"gateway-1": connections or None},
     }
 
 

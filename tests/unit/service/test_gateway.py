@@ -89,6 +89,7 @@ def test_defaults():
     assert parts(a_gateway())[ROLE_BINDINGS]["roleRef"]["name"] == "elastic-gateway"
     assert environment(a_gateway()) == {
         "ELASTIC_NAMESPACE": None,  # from the pod's own metadata
+        "ELASTIC_POD_NAME": None,
         "JUPYTERHUB_API_URL": "http://hub.jhub:8081/hub/api",
         "ELASTIC_GATEWAY_NAME": "gw",
         "ELASTIC_SERVICE_NAME": "elastic",
