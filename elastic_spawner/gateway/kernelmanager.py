@@ -251,7 +251,9 @@ class ElasticKernelManager(RemoteKernelManager):
         self._connect_control_socket()
         self.reachable = True
         if found.activity.keys() >= _REPORTED:
-            own = {"connectionsByPod": {self.runtime.settings.process: None}}
+            process = self.runtime.settings.process  # a container's successor has its name
+            by_pod = found.activity.get("connectionsByPod") or {}
+            own = {"connectionsByPod": {process: by_pod.get(process)}}
             reported = {"idleSince": None, **found.activity, **own}
             self.runtime.reporter.knows(self.process_proxy.name, reported)
         self.monitor.adopt(self.ip, dict(PORTS), found.activity)

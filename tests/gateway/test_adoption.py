@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
 
 from hub_service import kinds
+from hub_service.activity import Active, GatewayClient, Sealed
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNELS, SECRETS
-from tests.gateway.conftest import Gateway, a_gateway, spec
-from tests.gateway.support import says
+from tests.gateway.conftest import Gateway, a_gateway, free_port, spec
+from tests.gateway.support import DEADLINE, Client, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -118,3 +122,78 @@ async def test_a_start_that_is_under_way_goes_on(gateway: Gateway) -> None:
         _, text = await channels.result(cell)
     assert text.endswith("here\n")
     await slow.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_two_processes_serve_the_same_kernels(gateway: Gateway) -> None:
+    async with another_process(gateway) as second:
+        alice, other = gateway.client("alice"), second.client("alice")
+        kernel = await alice.start()
+        sessions = "alices"
+        async with other.channels(kernel, session=sessions) as channels:
+            await channels.run("x = 1")
+        async with alice.channels(kernel) as channels:
+            assert await channels.run("print(x)") == "1\n"
+            cell = await channels.execute("import time; time.sleep(600)")
+            await until(lambda: other.state(kernel), "busy")
+            assert (await other.request("POST", f"/api/kernels/{kernel}/interrupt")).status == 204
+            reply, _ = await channels.result(cell)
+            assert reply["ename"] == "KeyboardInterrupt"
+            # A client at the one, a restart at the other.
+            assert (await other.request("POST", f"/api/kernels/{kernel}/restart")).status == 200
+            assert await channels.run("print('x' in globals())") == "False\n"
+            await gateway.kernels.until(kernel, lambda i: connections(i) == 1)
+            async with other.channels(kernel):
+                await gateway.kernels.until(kernel, lambda i: connections(i) == 2)
+            await gateway.kernels.until(kernel, lambda i: connections(i) == 1)
+        assert (await other.request("DELETE", f"/api/kernels/{kernel}")).status == 204
+        await gateway.kernels.until(kernel, lambda item: item is None)
+        await until(lambda: status_of(alice, kernel), 404)
+
+
+async def test_two_processes_agree_on_a_cull(gateway: Gateway) -> None:
+    async with another_process(gateway) as second:
+        alice, other = gateway.client("alice"), second.client("alice")
+        kernel = await alice.start()
+        await until(lambda: other.state(kernel), "idle")
+        gateway.service()
+        urls = [gateway.url, second.url]
+        async with other.channels(kernel) as channels:
+            cell = await channels.execute("import time; time.sleep(0.5)")
+            await channels.until(says("busy"))
+            answer = await GatewayClient("service").seal(urls, kernel, datetime.now(UTC))
+            assert answer == Active(answer.last_activity, "busy")
+            await channels.result(cell)
+            assert await channels.run("print('alive')") == "alive\n"
+            await until(lambda: alice.state(kernel), "idle")
+            answer = await GatewayClient("service").seal(urls, kernel, datetime.now(UTC))
+            assert answer == Sealed()
+            reply, text = await channels.result(await channels.execute("1"))
+            assert (reply["status"], "had been idle since" in text) == ("error", True)
+        assert await alice.state(kernel) == "dead"
+        await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+@asynccontextmanager
+async def another_process(gateway: Gateway) -> AsyncIterator[Gateway]:
+    second = replace(gateway, port=free_port(), process=None)
+    await second.start()
+    try:
+        yield second
+    finally:
+        await second.stop()
+
+
+def connections(item: kinds.Object | None) -> int:
+    activity = kinds.status_of(item or {}).get("activity") or {}
+    return int(activity.get("connections") or 0)
+
+
+async def status_of(client: Client, kernel: str) -> int:
+    return (await client.request("GET", f"/api/kernels/{kernel}")).status
+
+
+async def until(ask: Callable[[], Awaitable[object]], answer: object) -> None:
+    """Until a process that only watches has seen it."""
+    async with asyncio.timeout(DEADLINE):
+        while await ask() != answer:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # nothing else tells
