@@ -97,14 +97,17 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
             self._follow(self.runtime.gateway.current)
             self.runtime.gateway.subscribe(self._follow)
             self.init_configurables()
+            began = asyncio.get_running_loop().time()
             count = await self.kernel_manager.adopt_all()
+            seconds = asyncio.get_running_loop().time() - began
             self.init_webapp()
             self.init_http_server()
             self.log.info(
-                "serving %s on port %d, with %d kernels",
+                "serving %s on port %d, with %d kernels found in %.2f s",
                 self.gateway_settings.name,
                 self.port,
                 count,
+                seconds,
             )
             await stopped.wait()
             await self._leave()
