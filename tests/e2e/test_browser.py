@@ -14,7 +14,7 @@ from demo.install import Installation
 from tests.e2e.support import House
 
 NOTEBOOK = Path(__file__).parents[2] / "examples" / "digits.ipynb"
-SECONDS = 60_000
+SECONDS = 180_000  # milliseconds, for a loaded machine
 
 # Without these the browser asks its maker for updates, which says nothing about us.
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
