@@ -23,7 +23,8 @@ async def test_the_tour_with_its_figures(
     by_chart.install(images, {"gateway": {"mode": mode}})
     with capsys.disabled():
         print(f"\n{chart}; gateway mode {mode}")
-        figures = await tour(installation, images)
+        # Somebody else each time, whose server starts in this mode.
+        figures = await tour(installation, images, user=f"visitor-{mode}")
         print(json.dumps(figures))
 
     assert figures["gpus_notebook_only"] == 0
