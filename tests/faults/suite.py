@@ -25,6 +25,7 @@ from tests.faults.users import SLOTS, opened
 SETTINGS: dict[str, dict[str, Any]] = {
     "culling": {"idleTimeout": 0},
     "start": {"answerAfter": 5, "grace": 5},
+    "orphans": {"grace": 5},
     "quota": {"kernelsPerUser": len(SLOTS)},
 }
 HUB_CONFIG = "\nc.KubeSpawner.http_timeout = 120\n"  # for a machine with other things to do

@@ -202,7 +202,13 @@ class User:
 async def opened(installation: Installation, name: str, stack: AsyncExitStack) -> User:
     """Somebody whose notebook server runs; it is stopped when the stack is closed."""
     person = await stack.enter_async_context(Person(installation.url, name, installation.password))
-    await person.login()
+    async with asyncio.timeout(PATIENCE):
+        while True:  # the proxy may know a hub that was replaced just now by its old address
+            try:
+                await person.login()
+                break
+            except (RequestFailedError, aiohttp.ClientError):
+                await asyncio.sleep(_ASK_AGAIN)
     stack.push_async_callback(person.stop_server)
     await person.start_server()
     user = User(person)
