@@ -40,13 +40,6 @@ class Rounds:
         self._say = say
         self._kernels: list[Kernel] = []
 
-    async def prepare(self) -> None:
-        """Every user starts a kernel of each sort."""
-        starts = [
-            self._users[name].start(slot) for name in self._names for slot in range(len(SLOTS))
-        ]
-        self._kernels = list(await asyncio.gather(*starts))
-
     async def round(self, fault: Fault) -> list[Problem]:
         """Let one fault strike, and check; what was found is counted and made good."""
         started = time.monotonic()
@@ -64,7 +57,7 @@ class Rounds:
         self.tally.struck(fault)
         self.tally.add(problems)
         if problems:
-            await self._start_anew()
+            await self.start_anew()
         else:
             await self._replace_the_dead()
         during = "during a cell" if fault.during_a_cell else "between cells"
@@ -154,8 +147,11 @@ class Rounds:
         ]
         self._kernels += await asyncio.gather(*starts)
 
-    async def _start_anew(self) -> None:
-        """After a problem: nothing is left of any kernel, so that it is counted once."""
+    async def start_anew(self) -> None:
+        """Remove what there is of any kernel; then every user starts one of each sort.
+
+        Also after a problem, so that it is counted once.
+        """
         for kernel in self._kernels:
             await self._users[kernel.owner].forget(kernel)
         async with asyncio.timeout(2 * SETTLES_WITHIN):
@@ -167,7 +163,7 @@ class Rounds:
                     await self._remove(seen)
                 await asyncio.sleep(1)
         self._kernels = []
-        await self.prepare()
+        await self._replace_the_dead()
 
     async def _remove(self, seen: model.Seen) -> None:
         found = ((JUPYTER_KERNELS, seen.resources), (PODS, seen.pods), (SECRETS, seen.secrets))

@@ -13,6 +13,7 @@ from typing import Any
 from demo.install import Images, install
 from hub_service.kube import Cluster
 from localcluster.layout import find_cluster
+from tests.e2e.support import everybody_leaves
 from tests.faults.api_proxy import proxied
 from tests.faults.model import Tally
 from tests.faults.node import Node
@@ -52,12 +53,13 @@ async def run(
         installation = await asyncio.to_thread(
             install, images, SETTINGS, extra_config=HUB_CONFIG, restart=True
         )
+        await asyncio.to_thread(everybody_leaves, installation)  # of a run that was broken off
         cluster = await stack.enter_async_context(Cluster.from_environment())
         people = await asyncio.gather(*(opened(installation, user, stack) for user in users))
         namespace = installation.namespace
         strikes = Strikes(cluster, namespace, node, proxy)
         rounds = Rounds(list(people), strikes, cluster, namespace, say)
-        await rounds.prepare()
+        await rounds.start_anew()
         say(f"seed {seed}: {len(users)} users, {len(users) * len(SLOTS)} kernels")
         started = time.monotonic()
         for fault in faults:
