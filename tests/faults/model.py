@@ -98,12 +98,15 @@ def survives(fault: Fault, kernel: Kernel, target: Kernel) -> bool:
 def outcomes(fault: Fault, kernel: Kernel, target: Kernel) -> frozenset[Outcome]:
     """What the user may see of a cell that ran in the kernel when the fault struck.
 
-    A gateway that dies takes with it what is printed until the next one listens.
+    A gateway that dies takes with it what is printed until the next one listens. One that is
+    stopped may go on until the cell has ended, and a kernel ends when the next one begins.
     """
-    if not survives(fault, kernel, target):
-        return frozenset({Outcome.DEATH, Outcome.TOLD})
+    ends = not survives(fault, kernel, target)
     if fault.kind in _STRIKES_GATEWAY:
-        return frozenset({Outcome.RESULT, Outcome.TOLD})
+        lost = {Outcome.TOLD, Outcome.DEATH} if ends else {Outcome.TOLD}
+        return frozenset({Outcome.RESULT, *lost})
+    if ends:
+        return frozenset({Outcome.DEATH, Outcome.TOLD})
     return frozenset({Outcome.RESULT})
 
 

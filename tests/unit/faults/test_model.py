@@ -49,6 +49,13 @@ def test_a_kernel_without_its_secret_lives_as_long_as_its_gateway() -> None:
     assert model.after(fault(Kind.GATEWAY_KILLED), left, LIN) == [LIN]
 
 
+def test_a_gateway_that_is_stopped_may_go_on_until_the_cell_has_ended() -> None:
+    terminated, unrecorded = fault(Kind.GATEWAY_TERMINATED), replace(ADA, recorded=False)
+    seen = model.outcomes(terminated, unrecorded, LIN)
+    assert seen == {Outcome.RESULT, Outcome.TOLD, Outcome.DEATH}
+    assert model.outcomes(terminated, ADA, LIN) == {Outcome.RESULT, Outcome.TOLD}
+
+
 def test_only_a_lost_gateway_may_lose_output() -> None:
     for kind in Kind:
         may = Outcome.TOLD in model.outcomes(fault(kind), LIN, ADA)
