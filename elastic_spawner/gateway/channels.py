@@ -276,8 +276,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             return
         v1 = self.subprotocol == _V1
         content = self.session.unpack(message[_CONTENT]) if v1 else message["content"]
-        introduction = self.manager.introduction()
-        self._answer(holding.take(ws_msg, header, content, introduction, progress))
+        told = holding.take(ws_msg, header, content, self.manager.introduction, progress)
+        self._answer(told)
 
     def _say(self, state: str) -> None:
         """Tell the client the kernel's state, whatever it asked for."""

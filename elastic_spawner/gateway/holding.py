@@ -6,7 +6,7 @@ that waits shows in its output what the start waits for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 # JupyterLab asks once who the kernel is, and keeps the answer in the notebook's metadata: that has
@@ -40,18 +40,19 @@ class Holding:
         message: str | bytes,
         header: Mapping[str, Any],
         content: Mapping[str, Any],
-        introduction: Mapping[str, Any],
+        introduction: Callable[[], Mapping[str, Any]],
         progress: str,
     ) -> list[Answer]:
         """Keep a message, as it came, and say what is to be answered now.
 
-        introduction: content of a kernel_info_reply; progress: what the start waits for.
+        introduction: gives the content of a kernel_info_reply, where one is needed.
+        progress: what the start waits for.
         """
         kind = header.get("msg_type")
         if kind == "kernel_info_request":
             self._asked += 1
             if self._asked >= _ASKED_AGAIN:
-                return _introduced(header, introduction)
+                return _introduced(header, introduction())
         self.messages.append(message)
         if kind != "execute_request" or content.get("silent") or self._cell is not None:
             return []

@@ -208,8 +208,11 @@ class ElasticKernelManager(RemoteKernelManager):
         known = self.parent.introductions.get(self._kind)
         if known is not None:
             return dict(known)
-        spec = self.runtime.catalog.model(self.kernel_name)["spec"]
-        return minimal_introduction(spec["language"])
+        try:
+            language = self.runtime.catalog.model(self.kernel_name)["spec"]["language"]
+        except KernelError:  # the spec has been deleted since
+            language = "unknown"
+        return minimal_introduction(language)
 
     def serve(self) -> None:
         """The kernel answers: listen to it, and let those in who wait for it."""

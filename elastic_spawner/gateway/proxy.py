@@ -37,8 +37,29 @@ from hub_service.names import kernel_name
 # How a start that was refused or failed is answered; any other reason is a 500.
 _STATUS_BY_REASON = {
     kinds.Reason.QUOTA_EXCEEDED: 403,
-    kinds.Reason.INVALID_SPEC: 422,
-    kinds.Reason.POD_REJECTED: 422,
+    **dict.fromkeys(
+        (
+            kinds.Reason.INVALID_SPEC,
+            kinds.Reason.POD_REJECTED,
+            kinds.Reason.NAMESPACE_QUOTA,
+            kinds.Reason.LARGER_THAN_ANY_NODE,
+            kinds.Reason.NO_MATCHING_NODE,
+            kinds.Reason.REFERENCE_NOT_FOUND,
+            kinds.Reason.INVALID_IMAGE_NAME,
+            kinds.Reason.IMAGE_NOT_FOUND,
+            kinds.Reason.BAD_COMMAND,
+        ),
+        422,
+    ),
+    **dict.fromkeys(
+        (
+            kinds.Reason.ADMISSION_TIMEOUT,
+            kinds.Reason.SCHEDULING_TIMEOUT,
+            kinds.Reason.IMAGE_TIMEOUT,
+            kinds.Reason.CONTAINER_TIMEOUT,
+        ),
+        504,
+    ),
     "KernelDeleted": 410,
 }
 # Seconds that the service may take over an interrupt; more than its own limits together.

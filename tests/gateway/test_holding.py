@@ -22,7 +22,9 @@ def header(message_id: str, kind: str = "execute_request") -> dict[str, Any]:
 def take(
     holding: Holding, message_id: str, kind: str = "execute_request", **content: Any
 ) -> list[Answer]:
-    return holding.take(message_id, header(message_id, kind), content, INTRODUCTION, "In line.")
+    return holding.take(
+        message_id, header(message_id, kind), content, lambda: INTRODUCTION, "In line."
+    )
 
 
 def test_the_first_cell_says_what_is_waited_for_and_the_others_say_nothing() -> None:
