@@ -34,6 +34,8 @@ from hub_service import inplace, interrupt, kinds, liveness, restart
 from hub_service import kernel as kernels
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.podstate import PodState
+from hub_service.starts.judge import Verdict
 
 ROOT = Path(__file__).parents[2]
 # The Python that kernels run in; the gateway's own has an ipykernel for its tests.
@@ -263,10 +265,10 @@ class Kernels:
 
     async def waits(self, item: Object, sentence: str) -> Object:
         """Have a kernel's status say what it waits for."""
-        pod = kernels.desired_pod(item)
-        unscheduled = {"type": "PodScheduled", "status": "False", "message": sentence}
-        pod["status"] = {"phase": "Pending", "conditions": [unscheduled]}
-        return await self.write(item, kernels.status_of_pod(item, pod, datetime.now(UTC)))
+        now = datetime.now(UTC)
+        state = PodState(kinds.Phase.PENDING, kinds.Reason.UNSCHEDULABLE, sentence)
+        status = kernels.status_of_pod(item, kernels.desired_pod(item), now, Verdict(state, now))
+        return await self.write(item, status)
 
     async def write(self, item: Object, status: Object) -> Object:
         try:
