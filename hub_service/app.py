@@ -49,12 +49,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     missing = [name for name in _FROM_THE_HUB if not environment.get(name)]
     if missing:
         raise SettingsError(
-            f"{', '.join(missing)}: not set. This is a service that JupyterHub starts: see "
-            "elastic_spawner.configure. Without a hub, set hub.enabled to false."
+            f"{', '.join(missing)}: not set. JupyterHub sets them where it starts the service: see "
+            "elastic_spawner.configure; helm-values/service.yaml does in a Deployment of its own. "
+            "Without a hub, set hub.enabled to false."
         )
-    if parsed.hub.api_url is None:
+    if parsed.hub.api_url is not None:
+        return parsed
+    if not parsed.service.external:
         raise SettingsError("hub.apiUrl: not set. elastic_spawner.configure sets it.")
-    return parsed
+    # In a pod of its own it reaches the hub as gateways do.
+    url = environment["JUPYTERHUB_API_URL"]
+    return parsed.model_copy(update={"hub": parsed.hub.model_copy(update={"api_url": url})})
 
 
 async def run(config: Settings, environment: Mapping[str, str], name: str) -> None:

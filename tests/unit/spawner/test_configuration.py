@@ -195,3 +195,28 @@ def test_namespaces_that_the_service_would_not_know_of_are_refused(
 def test_settings_of_namespaces_are_checked(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         configure(Config(), {**SETTINGS, **settings})
+
+
+def test_a_service_beside_the_hub_is_known_by_its_token_and_not_started() -> None:
+    c = Config()
+    c.JupyterHub.services = [{"name": "elastic", "api_token": "made-by-the-chart"}]
+
+    configure(c, {**SETTINGS, "service": {"external": True}})
+
+    assert c.JupyterHub.services == [
+        {
+            "name": "elastic",
+            "url": "http://elastic-service:10101",
+            "oauth_no_confirm": True,
+            "display": True,
+            "api_token": "made-by-the-chart",
+        }
+    ]
+    assert SERVICE_ROLE in c.JupyterHub.load_roles
+
+
+def test_a_service_beside_the_hub_needs_a_token() -> None:
+    with pytest.raises(
+        SettingsError, match=r"hub\.services\.elastic: \{\} in the values makes one"
+    ):
+        configure(Config(), {**SETTINGS, "service": {"external": True}})
