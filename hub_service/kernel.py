@@ -83,9 +83,14 @@ def pod_of_incarnation(kernel: Object) -> str:
 
 
 def has_answered(kernel: Object) -> bool:
-    """Whether its gateway has ever had an answer from it."""
+    """Whether its gateway has had an answer from the incarnation that the status speaks of."""
     activity: Object = status_of(kernel).get("activity") or {}
-    return activity.get("executionState") in (IDLE, BUSY)
+    if activity.get("executionState") not in (IDLE, BUSY):
+        return False
+    # Of an earlier incarnation, the activity stays until the next one's first answer.
+    started = timestamps.parse(status_of(kernel).get("startTime"))
+    last = timestamps.parse(activity.get("lastActivity"))
+    return not incarnation(kernel) or bool(started and last and last >= started)
 
 
 def desired_pod(kernel: Object) -> Object:

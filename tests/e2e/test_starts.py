@@ -1,26 +1,22 @@
-"""Starts that wait and starts that fail, as a notebook meets them through its own server."""
+"""Starts that wait, as a notebook meets them through its own server."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import nbformat
 from playwright.async_api import Page, async_playwright, expect
 
-from demo.client import Connection, Person, RequestFailedError
+from demo.client import Connection
 from demo.install import Images, Installation
-from demo.observe import gpu_pod, gpus_of_the_cluster, kernels_of
-from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNEL_TEMPLATES
+from demo.observe import gpu_pod, gpus_of_the_cluster
 from hub_service.kube.client import Cluster
 from tests.e2e.support import House
 from tests.e2e.test_browser import QUIET, SECONDS, chromium
 
-NAME = "of-this-test"
-# A start that fails is told of within this; most are answered before the request is.
+# What a start waits for is told within this.
 SOON = 30.0
 
 
@@ -99,83 +95,3 @@ async def _log_in(page: Page, installation: Installation, name: str) -> None:
     await page.fill("#password_input", installation.password)
     await page.click("#login_submit")
     await page.wait_for_url(f"**/user/{name}/**")
-
-
-_PLAIN = {"language": "python", "displayName": "Of this test"}
-_PYTHON = ["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-_NO_CLAIM = {"name": "data", "persistentVolumeClaim": {"claimName": "nobodys"}}
-
-FATAL: dict[str, tuple[dict[str, Any], str]] = {
-    "an image that does not exist": ({"image": "elastic/nobodys:dev"}, "elastic/nobodys:dev"),
-    "an image's name that is none": ({"image": "Not An Image"}, "Not An Image"),
-    "a command that is not there": ({"command": ["no-such-program"]}, "no-such-program"),
-    "a crash at start": (
-        {"command": ["python3", "-c", "raise SystemExit('the licence server is away')"]},
-        "the licence server is away",
-    ),
-    "a volume claim that is missing": ({"template": {"name": NAME}}, "nobodys"),
-    "more than any node has": ({"resources": {"requests": {"cpu": "1000"}}}, "1000"),
-    "a pod that the cluster rejects": (
-        {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}},
-        "memory",
-    ),
-}
-
-
-async def test_starts_that_cannot_succeed_end_in_seconds_and_say_why(
-    house: House, cluster: Cluster, installation: Installation, images: Images, namespace: str
-) -> None:
-    person = await house.open("ada")
-    for what, (fields, named) in FATAL.items():
-        async with _a_spec(cluster, installation.namespace, images, fields):
-            await _until_offered(person)
-            began = time.monotonic()
-            status, told = await _failure(person)
-            took = time.monotonic() - began
-        where = f"HTTP {status}" if status else "the cell"
-        print(f"{what}: after {took:.1f} s, by {where}: {told}")
-        assert took < SOON
-        assert named in told
-        async with asyncio.timeout(SOON):
-            while await kernels_of(cluster, namespace, "ada"):  # noqa: ASYNC110 - it is quick
-                await asyncio.sleep(0.2)
-
-
-async def _failure(person: Person) -> tuple[int, str]:
-    """How JupyterLab is told: status and message of the answer, or 0 and what stands in a cell."""
-    try:
-        kernel = await person.start_kernel(NAME, wait=False)
-    except RequestFailedError as error:
-        return error.status, error.message
-    cell = await person.run(kernel, "1", timeout=SOON)
-    assert cell.status == "error"
-    await person.shut_down(kernel)
-    return 0, cell.text
-
-
-@asynccontextmanager
-async def _a_spec(
-    cluster: Cluster, namespace: str, images: Images, fields: dict[str, Any]
-) -> AsyncIterator[None]:
-    spec = {**_PLAIN, "image": images.name("kernel"), "command": _PYTHON, **fields}
-    kernel = {"name": "kernel", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
-    pod = {"spec": {"containers": [kernel], "volumes": [_NO_CLAIM]}}
-    for resource, body in (
-        (JUPYTER_KERNEL_TEMPLATES, {"template": pod}),
-        (JUPYTER_KERNEL_SPECS, spec),
-    ):
-        head = {"apiVersion": resource.api_version, "kind": resource.kind}
-        await cluster.create(
-            resource, namespace, {**head, "metadata": {"name": NAME}, "spec": body}
-        )
-    try:
-        yield
-    finally:
-        await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, NAME)
-        await cluster.delete(JUPYTER_KERNEL_TEMPLATES, namespace, NAME)
-
-
-async def _until_offered(person: Person) -> None:
-    async with asyncio.timeout(SOON):
-        while NAME not in (await person.kernelspecs())["kernelspecs"]:
-            pass

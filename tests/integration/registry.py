@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hub_service.kinds import PODS, Object
 from hub_service.kube import Cluster
-from tests.integration.support import Observed
+from tests.integration.support import DEADLINE, reflecting
 
 PORT = 15123
 ADDRESS = f"127.0.0.1:{PORT}"
@@ -34,18 +34,23 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {PORT}), Registry).serve_forever()
 """
 
 
-async def serve(cluster: Cluster, observed: Observed, container: Object) -> str:
-    """Start it in a container like that; the name of its node, once it runs."""
+NAME = "registry"
+
+
+async def serve(cluster: Cluster, namespace: str, image: str, pull_policy: str) -> str:
+    """Start it from an image that has Python; the name of its node, once it runs."""
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "registry"},
+        "metadata": {"name": NAME},
         "spec": {
             "hostNetwork": True,
             "terminationGracePeriodSeconds": 0,
             "containers": [
                 {
-                    **container,
+                    "name": NAME,
+                    "image": image,
+                    "imagePullPolicy": pull_policy,
                     "command": ["python3", "-c", _PROGRAM],
                     "readinessProbe": {
                         "tcpSocket": {"host": "127.0.0.1", "port": PORT},
@@ -55,12 +60,13 @@ async def serve(cluster: Cluster, observed: Observed, container: Object) -> str:
             ],
         },
     }
-    await cluster.create(PODS, observed.namespace, body)
-    pod = await observed.pod("registry", lambda pod: pod and _is_ready(pod))
+    async with reflecting(cluster, PODS, namespace) as pods:
+        await cluster.create(PODS, namespace, body)
+        pod = await pods.wait_for((namespace, NAME), _is_ready, DEADLINE)
     assert pod is not None
     return str(pod["spec"]["nodeName"])
 
 
-def _is_ready(pod: Object) -> bool:
-    statuses = pod["status"].get("containerStatuses") or []
+def _is_ready(pod: Object | None) -> bool:
+    statuses = pod["status"].get("containerStatuses") or [] if pod else []
     return bool(statuses) and all(status["ready"] for status in statuses)

@@ -144,14 +144,9 @@ def table() -> Any:
 
 
 @pytest.fixture
-async def node(cluster: Cluster, observed: Observed, images: Images) -> str:
+async def node(cluster: Cluster, namespace: str, images: Images) -> str:
     """The node on whose loopback address the registry answers."""
-    container = {
-        "name": "registry",
-        "image": images.name("kernel"),
-        "imagePullPolicy": images.pull_policy,
-    }
-    return await registry.serve(cluster, observed, container)
+    return await registry.serve(cluster, namespace, images.name("kernel"), images.pull_policy)
 
 
 @pytest.fixture

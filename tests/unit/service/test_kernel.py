@@ -325,6 +325,13 @@ class TestStatus:
         down = with_status(item, kernel.status_of_pod(item, over, NOW))
         assert condition(down, "Failed")["reason"] == failure
 
+    @pytest.mark.parametrize(("last", "expected"), [(STAMP, False), (LATER_STAMP, True)])
+    def test_the_first_answer_of_a_new_incarnation(self, last, expected):
+        activity = {"executionState": "idle", "lastActivity": last}
+        item = with_status(a_kernel(incarnation=1), {"activity": activity})
+        assert not kernel.has_answered(item)
+        assert kernel.has_answered(with_status(item, {"startTime": LATER_STAMP})) is expected
+
     def test_waiting_then_running(self):
         item = admitted()
         item = with_status(item, kernel.status_of_pod(item, a_pod(), NOW))
