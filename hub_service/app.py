@@ -17,11 +17,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from hub_service import metrics, settings, web
+from hub_service import answers, metrics, settings
 from hub_service.hub import HubClient
 from hub_service.kinds import MANAGER
 from hub_service.kube import Cluster, ConfigurationError
@@ -83,7 +82,7 @@ async def run(config: Settings, environment: Mapping[str, str], name: str) -> No
         servers = [HTTPServer(pages, xheaders=True)]
         servers[0].listen(config.service.port)
         if config.service.metrics_port is not None:
-            figures = web.metrics_application(worker.metrics.rendered, metrics.CONTENT_TYPE)
+            figures = answers.metrics_application(worker.metrics.rendered, metrics.CONTENT_TYPE)
             servers.append(HTTPServer(figures))
             servers[1].listen(config.service.metrics_port)
         log.info("listening on port %d, namespace %s", config.service.port, config.namespace)
@@ -111,7 +110,12 @@ def _token(config: Settings, environment: Mapping[str, str]) -> str:
 
 def _pages(config: Settings, worker: Worker, environment: Mapping[str, str]) -> Application:
     if not config.hub.enabled:
-        return web.health_application(worker.is_ready)
+        return answers.health_application(worker.is_ready)
+    # Only here: without a hub, JupyterHub's modules are memory that nobody uses.
+    from jupyterhub.services.auth import HubOAuth
+
+    from hub_service import web
+
     return web.application(
         prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
         kernels=worker.kernels,

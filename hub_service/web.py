@@ -1,4 +1,4 @@
-"""What the service shows: health for everybody, and to people their own kernels.
+"""What the service shows to people: their own kernels.
 
 Who is calling is the hub's word (OAuth in a browser, or a token in the Authorization header); only
 tokens with access to this service pass. All is read from the reflector's copy.
@@ -7,11 +7,8 @@ tokens with access to this service pass. All is read from the reflector's copy.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable
 from html import escape
-from http.client import responses
-from typing import Any
 
 from jupyterhub.services.auth import (
     HubOAuth,
@@ -19,12 +16,11 @@ from jupyterhub.services.auth import (
     HubOAuthenticated,
     UserNotAllowed,
 )
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError
 
+from hub_service.answers import Handler, Health, JsonHandler, NotFound, log_request
 from hub_service.kinds import Object, condition, name_of, namespace_of, spec_of, status_of
 from hub_service.kube import Reflector
-
-log = logging.getLogger(__name__)
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -70,47 +66,19 @@ def application(
     """
     return Application(
         [
-            (prefix + "health", _Health),
+            (prefix + "health", Health),
             (prefix + "api/kernels", _Kernels),
             (prefix + "oauth_callback", _Callback),
             (prefix, _Page),
         ],
-        default_handler_class=_NotFound,
+        default_handler_class=NotFound,
         cookie_secret=cookie_secret,
-        log_function=_log_request,
+        log_function=log_request,
         kernels=kernels,
         covers=covers,
         is_ready=is_ready,
         hub_auth=hub_auth,
     )
-
-
-def health_application(is_ready: Callable[[], bool]) -> Application:
-    """All that is served where there is no hub that could say who is calling: /health."""
-    return Application(
-        [("/health", _Health)],
-        default_handler_class=_NotFound,
-        log_function=_log_request,
-        is_ready=is_ready,
-    )
-
-
-def metrics_application(rendered: Callable[[], bytes], content_type: str) -> Application:
-    """/metrics, for a port that is reached from inside the cluster only."""
-    return Application(
-        [("/metrics", _Metrics)],
-        default_handler_class=_NotFound,
-        log_function=_log_request,
-        rendered=rendered,
-        content_type=content_type,
-    )
-
-
-def _log_request(handler: RequestHandler) -> None:
-    """One line a request, without its query: a login's code and people's tokens can be in that."""
-    request, status = handler.request, handler.get_status()
-    level = logging.DEBUG if status < 400 else logging.WARNING
-    log.log(level, "%d %s %s", status, request.method, request.path)
 
 
 def kernel_model(kernel: Object) -> Object:
@@ -152,48 +120,7 @@ def _decisive_condition(kernel: Object) -> Object:
     return {}
 
 
-class _Handler(RequestHandler):
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Without the request's query, as in `_log_request`."""
-        if not isinstance(value, HTTPError):
-            log.error(
-                "%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb)
-            )
-
-
-class _Json(_Handler):
-    """Answers, errors included, are JSON."""
-
-    def set_default_headers(self) -> None:
-        self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-store")
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
-        message = error.log_message if isinstance(error, HTTPError) else None
-        message = message or responses.get(status_code, "Unknown")
-        self.finish(json.dumps({"status": status_code, "message": message}))
-
-
-class _NotFound(_Json):
-    def prepare(self) -> None:
-        raise HTTPError(404, "There is no such page.")
-
-
-class _Health(_Json):
-    def get(self) -> None:
-        ready = self.settings["is_ready"]()
-        self.set_status(200 if ready else 503)
-        self.finish(json.dumps({"ready": ready}))
-
-
-class _Metrics(_Handler):
-    def get(self) -> None:
-        self.set_header("Content-Type", self.settings["content_type"])
-        self.finish(self.settings["rendered"]())
-
-
-class _Identified(HubOAuthenticated, _Handler):
+class _Identified(HubOAuthenticated, Handler):
     """Knows who is calling before its method runs; `current_user` is the hub's user model."""
 
     def initialize(self) -> None:
@@ -227,7 +154,7 @@ class _OwnKernels(_Identified):
         return sorted(map(kernel_model, shown), key=lambda model: (model["created"], model["name"]))
 
 
-class _Kernels(_Json, _OwnKernels):
+class _Kernels(JsonHandler, _OwnKernels):
     def get(self) -> None:
         if self.current_user is None:
             raise HTTPError(403, "Log in to the hub, or send Authorization: token <token>.")

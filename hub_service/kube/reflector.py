@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hub_service.kube.backoff import Backoff
 from hub_service.kube.client import Cluster, ResourceType
@@ -192,7 +193,7 @@ class Reflector:
         if source is None:
             return
         if as_number(metadata.get("resourceVersion")) > as_number(source.resource_version):
-            self._tell(self.store.record(item))
+            self._tell(self.store.record(_compact(item)))
 
     async def _listed(self, source: _Source) -> tuple[str, list[Object]]:
         result = await self._cluster.list(
@@ -201,7 +202,8 @@ class Reflector:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
-        return str(result["metadata"]["resourceVersion"]), result.get("items") or []
+        items = [_compact(item) for item in result.get("items") or []]
+        return str(result["metadata"]["resourceVersion"]), items
 
     async def _list(self, source: _Source) -> None:
         version, items = await self._listed(source)
@@ -230,7 +232,8 @@ class Reflector:
                 source.resource_version = item["metadata"]["resourceVersion"]
                 if kind == "BOOKMARK":
                     continue
-                change = self.store.remove(item) if kind == "DELETED" else self.store.put(item)
+                take = self.store.remove if kind == "DELETED" else self.store.put
+                change = take(_compact(item))
                 if change is not None:
                     self._tell(change)
 
@@ -243,6 +246,22 @@ class Reflector:
     def __str__(self) -> str:
         where = ", ".join(name or "all namespaces" for name in self._sources)
         return f"watch of {self._resource.plural} in {where}"
+
+
+def _compact(item: Object) -> Object:
+    """The object in a third of the memory: without what only the server reads, names shared."""
+    metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
+    result: Object = _shared({**item, "metadata": metadata})
+    return result
+
+
+def _shared(value: Any) -> Any:
+    """The same with one string for each name of a field, however many objects have it."""
+    if type(value) is dict:
+        return {sys.intern(name): _shared(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [_shared(inner) for inner in value]
+    return value
 
 
 def _try(waiter: _Waiter, item: Object | None) -> None:
