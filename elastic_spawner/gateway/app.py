@@ -122,6 +122,7 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
         self.log.info("stopping; kernels go on")
         await asyncio.sleep(self.gateway_settings.leave_after)
         self.http_server.stop()
+        await self.kernel_manager.stop_adopting()
         await self.kernel_manager.starts_answered(_ANSWER_WITHIN)
         await self.kernel_manager.send_clients_away()
         await self.runtime.reporter.flush(_WRITE_WITHIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from functools import partial
 from typing import Any
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteMappingKernelManager
@@ -51,6 +52,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         super().__init__(**kwargs)
         self.introductions: dict[tuple[str, str], dict[str, Any]] = {}
         self._adoptions: dict[str, asyncio.Task[None]] = {}
+        self._adopts = True
         self._given_up: set[str] = set()
         self._asked: set[asyncio.Task[Any]] = set()
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
@@ -192,6 +194,14 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     async def shutdown_all(self, *_: Any, **__: Any) -> None:
         """Nothing: kernels go on without this process."""
 
+    async def stop_adopting(self) -> None:
+        """Take over no more kernels."""
+        self._adopts = False
+        tasks = list(self._adoptions.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def send_clients_away(self) -> None:
         """Close all websockets; their clients connect to another process of the gateway."""
         clients = [client for manager in self._kernels.values() for client in manager.clients]
@@ -260,11 +270,17 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
             kernel_id not in self._kernels
             and kernel_id not in self._given_up
             and kernel_id not in self._adoptions
+            and self._adopts
             and self.runtime.serves(resource)
         ):
             task = asyncio.create_task(self._adopt(key_of(resource)))
             self._adoptions[kernel_id] = task
-            task.add_done_callback(lambda _: self._adoptions.pop(kernel_id, None))
+            task.add_done_callback(partial(self._adopted, kernel_id))
+
+    def _adopted(self, kernel_id: str, task: asyncio.Task[None]) -> None:
+        self._adoptions.pop(kernel_id, None)
+        if not task.cancelled() and (error := task.exception()):
+            self.log.error("kernel %s can't be served", kernel_id, exc_info=error)
 
     async def _adopt(self, key: Key) -> None:
         for delay in itertools.chain(_READ_AGAIN, itertools.repeat(_READ_AGAIN[-1])):

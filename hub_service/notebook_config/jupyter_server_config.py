@@ -42,7 +42,7 @@ AWAY = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 MAX_KEPT = 1000
 MAX_KEPT_SIZE = 50_000_000
 RECONNECT_FIRST, RECONNECT_MOST = 0.1, 1.0
-TRIES_TO_FIND = 3
+TRIES_TO_FIND = 5
 # What a cell is ended with whose answer can't come any more.
 LOST = (
     "The gateway was away when this cell finished: what it printed and returned meanwhile is lost. "
