@@ -443,6 +443,9 @@ def let_kernels_outlive_the_server(c: Any) -> None:
 
         async def kernel_model(self, kernel_id: str) -> Any:
             await self.find_again()
+            known = self._kernels.get(kernel_id)
+            if known is not None and "reason" in (known.kernel or {}):
+                await known.refresh_model()  # else it is starting until all are listed
             return await super().kernel_model(kernel_id)
 
         def get_kernel(self, kernel_id: str) -> Any:
