@@ -82,8 +82,9 @@ def test_the_address_is_taken_before_the_pod_counts_as_running() -> None:
 
 
 def test_what_it_waits_for_is_passed_on() -> None:
-    waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
-    assert "no such image" in (observe(with_pod(admitted(), waiting), 0).waiting_for or "")
+    waiting = {"waiting": {"reason": "ContainerCreating"}}
+    seen = observe(with_pod(admitted(), waiting), 0)
+    assert seen.waiting_for == "The kernel's container is being created."
 
 
 def test_a_refusal() -> None:
@@ -100,7 +101,7 @@ def test_a_refusal() -> None:
     ("terminated", "reason"),
     [
         ({"exitCode": 137, "reason": "OOMKilled"}, "OOMKilled"),
-        ({"exitCode": 1, "reason": "Error"}, "ContainerExited"),
+        ({"exitCode": 1, "reason": "Error"}, "CrashedAtStart"),
         ({"exitCode": 0, "reason": "Completed"}, "Completed"),
     ],
 )
