@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from demo.client import Person, RequestFailedError
-from demo.install import Images, kubectl
+from demo.install import Images, Installation, kubectl
 from demo.observe import watching
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
@@ -136,9 +136,10 @@ async def until_listed(person: Person, wanted: Callable[[dict[str, Any]], bool])
 
 
 async def test_sizes_and_packages_within_what_the_spec_allows(
-    house: House, cluster: Cluster, namespace: str, images: Images
+    house: House, cluster: Cluster, installation: Installation, namespace: str, images: Images
 ) -> None:
     person = await house.open("ada")
+    shared = installation.namespace  # of all specs
 
     async def refusal(**env: str) -> str:
         """What the gateway answers to a client that sends an environment of its own."""
@@ -149,7 +150,7 @@ async def test_sizes_and_packages_within_what_the_spec_allows(
         return str(answer["message"])
 
     async with package_index(cluster, namespace, images) as links:
-        await cluster.create(JUPYTER_KERNEL_SPECS, namespace, a_spec(images, links))
+        await cluster.create(JUPYTER_KERNEL_SPECS, shared, a_spec(images, links))
         try:
             listed = await until_listed(person, lambda specs: "choices--size-large" in specs)
             assert listed["choices--size-large"]["spec"]["display_name"] == "Choices (Large)"
@@ -173,7 +174,7 @@ async def test_sizes_and_packages_within_what_the_spec_allows(
 
             body = a_spec(images, links, packages="tiny-missing")
             body["spec"]["displayName"] = "Missing"
-            await cluster.merge_patch(JUPYTER_KERNEL_SPECS, namespace, "choices", body)
+            await cluster.merge_patch(JUPYTER_KERNEL_SPECS, shared, "choices", body)
             await until_listed(
                 person, lambda specs: specs["choices"]["spec"]["display_name"] == "Missing"
             )
@@ -181,4 +182,4 @@ async def test_sizes_and_packages_within_what_the_spec_allows(
                 await person.open_notebook("missing.ipynb", "choices")
             assert "No matching distribution found for tiny-missing" in refused.value.message
         finally:
-            await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, "choices")
+            await cluster.delete(JUPYTER_KERNEL_SPECS, shared, "choices")
