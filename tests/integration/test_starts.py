@@ -404,7 +404,8 @@ async def test_each_step_has_its_deadline(
     limits = {
         "schedulingTimeout": 4,
         "imageTimeout": 4,
-        "containerTimeout": 4,
+        # A busy node can take a while before it begins with a pull.
+        "containerTimeout": 15,
         "admissionTimeout": 4,
         "autoscaler": True,
     }
