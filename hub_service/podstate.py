@@ -26,6 +26,7 @@ _SIGNALS = {
     "SIGFPE": "a crash in native code",
     "SIGTERM": "told to end",
 }
+_GREETING = "    --existing "
 _DISRUPTION = "DisruptionTarget"
 _BY_TAINT, _BY_COLLECTOR = "DeletionByTaintManager", "DeletionByPodGC"
 # By the condition's reason: ours, and what has happened.
@@ -122,10 +123,16 @@ def _of_ended(pod: Object, ended: Object, answered: bool) -> PodState:
             return PodState(Phase.FAILED, fault.reason, fault.message + hint, *times)
     if code == 0:
         return PodState(Phase.SUCCEEDED, Reason.COMPLETED, _COMPLETED, *times)
-    last = faults.last_words(said)
-    details = f": {last}" if last else "."
+    last = faults.last_words(_after_greeting(said))
+    details = f". The last lines of its log:\n{last}" if last else "."
     message = f"The kernel's process ended with exit code {code}{_signal(code)}{details}"
     return PodState(Phase.FAILED, Reason.CONTAINER_EXITED, message, *times)
+
+
+def _after_greeting(log: str) -> str:
+    """A log without what ipykernel says on its start, whose last line is how to connect to it."""
+    before, greeting, after = log.rpartition(_GREETING)
+    return after.partition("\n")[2] if greeting else before + after
 
 
 def _signal(code: int) -> str:

@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import random
 import signal
 import sys
 import uuid
@@ -127,7 +128,9 @@ class Kernels:
         self.deaf: dict[str, str] = {}
         self.pods: dict[str, asyncio.subprocess.Process] = {}
         self._cluster, self._namespace, self._folder = cluster, namespace, str(folder)
-        self.addresses = (f"127.0.77.{number}" for number in itertools.count(2))
+        # Ports are the same for every kernel: two runs at a time must not meet.
+        network = f"127.{random.randrange(1, 255)}.{random.randrange(255)}"
+        self.addresses = (f"{network}.{number}" for number in itertools.count(2))
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: set[tuple[str, int]] = set()
         self._interrupts: set[str] = set()

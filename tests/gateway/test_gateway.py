@@ -161,6 +161,7 @@ async def test_a_killed_kernel_says_why_in_its_cell_and_is_restarted_by_its_user
     alice = gateway.client("alice")
     kernel = await alice.start()
     async with alice.channels(kernel) as channels:
+        await channels.run("1")
         cell = await channels.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
         seen = await channels.until(says("dead"))
 

@@ -147,7 +147,7 @@ CASES = {
         pod("Failed", state=ended(3, message="no module\n")),
         "Failed",
         "ContainerExited",
-        "exit code 3: no module",
+        "exit code 3. The last lines of its log:\nno module",
     ),
     "killed": (
         pod("Failed", state=ended(139)),
@@ -231,6 +231,17 @@ def test_observe(given, phase, reason, words):
     assert (state.phase, state.reason) == (phase, reason)
     assert words in state.message
     assert state.message
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("", "3."), ("no memory", "log:\nno memory"), ("malloc failed", "log:\nmalloc failed")],
+)
+def test_what_ipykernel_says_on_its_start_is_no_reason(said, told):
+    greeting = "To connect another client to this kernel, use:\n    --existing /run/c.json\n"
+    state = observe(pod("Failed", state=ended(3, message=greeting + said)))
+    assert state.message.endswith(told)
+    assert "--existing" not in state.message
 
 
 def test_an_image_without_a_shell():
