@@ -169,7 +169,7 @@ def resource(name: str, **fields: object) -> dict[str, object]:
 
 
 async def ready(url: str, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(DEADLINE):
+    async with asyncio.timeout(4 * DEADLINE):
         while process.returncode is None:
             with contextlib.suppress(OSError):
                 response = await AsyncHTTPClient().fetch(f"{url}/api/health", raise_error=False)
