@@ -92,10 +92,10 @@ endif
 
 # Parts of the benchmarks, as in BENCH=burst; empty: all. These need no images:
 BENCH ?=
-OF_THE_SERVICE := burst idle
+WITHOUT_IMAGES := burst idle readopt
 
 .PHONY: bench
-bench: .venv/.installed $(if $(filter-out $(OF_THE_SERVICE),$(or $(BENCH),all)),$(OUR_CLUSTER),$(filter cluster,$(OUR_CLUSTER))) ## Speed, against floors of the same run; on a quiet machine (BENCH=burst)
+bench: venv $(if $(filter-out $(WITHOUT_IMAGES),$(or $(BENCH),all)),$(OUR_CLUSTER),$(filter cluster,$(OUR_CLUSTER))) ## Speed, against floors of the same run; on a quiet machine (BENCH=burst)
 	@$(ON_CLUSTER) .venv/bin/python -m benchmarks $(BENCH)
 
 # --- documentation -----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """`python -m benchmarks [PART …]`: on the cluster of KUBECONFIG; the last line is one JSON object.
 
-Parts: burst and idle measure the service by itself; servers, starts and culls the demo's whole
-path, which needs the project's images. Without any, all are measured.
+Parts: burst and idle measure the service by itself, readopt a gateway; servers, starts, restarts
+and culls the demo's whole path, which needs the project's images. Without any, all are measured.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import sys
 
 from yarl import URL
 
-from benchmarks import burst, culls, idle, servers, starts
+from benchmarks import burst, culls, idle, readopt, restarts, servers, starts
 from demo.client import Person
 from demo.install import Images, Installation, apply_kinds, install
 from hub_service.kinds import SERVICES
 from hub_service.kube.client import Cluster
 
-_OF_THE_SERVICE = ("burst", "idle")
-_OF_THE_DEMO = ("servers", "starts", "culls")
-_PARTS = (*_OF_THE_SERVICE, *_OF_THE_DEMO)
+_BY_THEMSELVES = ("burst", "idle", "readopt")
+_OF_THE_DEMO = ("servers", "starts", "restarts", "culls")
+_PARTS = (*_BY_THEMSELVES, *_OF_THE_DEMO)
 
 
-async def of_the_service(options: argparse.Namespace, parts: list[str]) -> dict[str, float]:
-    """The service as a process of its own."""
+async def by_themselves(options: argparse.Namespace, parts: list[str]) -> dict[str, float]:
+    """The service and the gateway as processes of their own."""
     figures: dict[str, float] = {}
     async with Cluster.from_environment(request_timeout=60) as cluster:
         if "burst" in parts:
             figures |= await burst.compare(cluster, options.kernels, options.bursts)
         if "idle" in parts:
             figures |= await idle.measure(cluster, options.kernels, options.alone)
+        if "readopt" in parts:
+            figures |= await readopt.measure(cluster, options.found, options.finds)
     return figures
 
 
@@ -58,6 +60,8 @@ async def of_the_demo(
             gateway = starts.Gateway(url, await person.api_token())
             if "starts" in parts:
                 figures |= await starts.compare(cluster, namespace, gateway, images, options.pairs)
+            if "restarts" in parts:
+                figures |= await restarts.measure(cluster, namespace, person, options.restarts)
             if "culls" in parts:
                 figures |= await culls.measure(cluster, namespace, person, images, options.rounds)
         finally:
@@ -72,6 +76,9 @@ def main() -> int:
     parser.add_argument("--kernels", type=int, default=2000, help="of a burst, and at rest")
     parser.add_argument("--bursts", type=int, default=3, help="bursts of each kind")
     parser.add_argument("--alone", type=int, default=200, help="starts one at a time")
+    parser.add_argument("--found", type=int, default=200, help="kernels that a gateway finds again")
+    parser.add_argument("--finds", type=int, default=3, help="times that it does")
+    parser.add_argument("--restarts", type=int, default=10, help="restarts of one kernel")
     parser.add_argument("--pairs", type=int, default=20, help="starts of each kind")
     parser.add_argument("--rounds", type=int, default=10, help="culls")
     parser.add_argument("--logins", type=int, default=5, help="servers started of each kind")
@@ -80,9 +87,9 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(_PARTS)}")
     wanted = options.parts or list(_PARTS)
     figures: dict[str, float] = {}
-    if parts := [part for part in _OF_THE_SERVICE if part in wanted]:
+    if parts := [part for part in _BY_THEMSELVES if part in wanted]:
         apply_kinds()
-        figures |= asyncio.run(of_the_service(options, parts))
+        figures |= asyncio.run(by_themselves(options, parts))
     if parts := [part for part in _OF_THE_DEMO if part in wanted]:
         registry, tag = os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", "dev")
         images = Images(registry, tag)

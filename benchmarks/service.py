@@ -77,6 +77,13 @@ async def _is_there(cluster: Cluster, name: str) -> bool:
     return True
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @dataclass(frozen=True)
 class Service:
     """A service that is ready."""
@@ -116,10 +123,8 @@ def _stat(pid: int) -> list[str]:
 async def service(cluster: Cluster, namespace: str) -> AsyncIterator[Service]:
     """Run the service of this checkout for that namespace, with one gateway in it."""
     _allow(namespace)
-    await cluster.create(JUPYTER_GATEWAYS, namespace, _gateway(namespace))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    await cluster.create(JUPYTER_GATEWAYS, namespace, a_gateway(namespace))
+    port = free_port()
     settings = {
         "hub": {"enabled": False},
         "namespace": namespace,
@@ -161,7 +166,7 @@ async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
     raise RuntimeError(f"the service ended with status {process.returncode}")
 
 
-def _gateway(namespace: str) -> Object:
+def a_gateway(namespace: str) -> Object:
     """A JupyterGateway that the kernels belong to; its image is nowhere, so it never runs."""
     return {
         "apiVersion": JUPYTER_GATEWAYS.api_version,
