@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from kubernetes_asyncio.client import Configuration
 
 from hub_service.kube import ApiError, Cluster, ConfigurationError
+from hub_service.kube.connections import proxy
 
 
 async def test_requests(api_server, cluster, thing):
@@ -98,3 +100,24 @@ async def test_in_a_pod_without_service_account(monkeypatch):
     with pytest.raises(ConfigurationError, match="token file"):
         async with Cluster.from_environment():
             pass
+
+
+@pytest.mark.parametrize(
+    ("variables", "of_kubeconfig", "expected"),
+    [
+        ({}, None, None),
+        ({"HTTPS_PROXY": "http://p:1"}, None, "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "api.example"}, None, None),
+        ({"HTTPS_PROXY": "http://p:1"}, "http://k:2", "http://k:2"),
+        ({"HTTP_PROXY": "http://p:1"}, None, None),
+    ],
+)
+def test_the_proxy(monkeypatch, variables, of_kubeconfig, expected):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    configuration = Configuration()
+    configuration.host, configuration.proxy = "https://api.example:6443", of_kubeconfig
+    assert proxy(configuration) == expected

@@ -297,3 +297,17 @@ async def test_indexes_follow(api_server, reflecting, until):
         await until(lambda: len(reflector.changes) == 5)
         assert reflector.store.by_index("n", "one") == []
         assert [i["metadata"]["name"] for i in reflector.store.by_index("n", "two")] == ["a"]
+
+
+async def test_the_copy_is_without_what_only_the_server_reads(api_server, reflecting, until):
+    api_server.put("listed")["metadata"]["managedFields"] = [{"manager": "somebody"}]
+    async with reflecting() as reflector:
+        await reflector.synced(5)
+        api_server.put("watched")["metadata"]["managedFields"] = [{"manager": "somebody"}]
+        await until(lambda: len(reflector.store) == 2)
+        written = api_server.put("written")
+        metadata = {**written["metadata"], "managedFields": [{"manager": "me"}]}
+        reflector.record({**written, "metadata": metadata})
+        for item in reflector.store:
+            assert set(item["metadata"]) == {"name", "namespace", "uid", "resourceVersion"}
+        assert names(reflector) == ["listed", "watched", "written"]
