@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import statistics
 import time
 import uuid
@@ -100,6 +99,14 @@ class _Gateway:
         self._process = await asyncio.create_subprocess_exec(
             _PYTHON, "-m", "elastic_spawner.gateway", cwd=ROOT, env=self._environment
         )
+        try:
+            await self._lists(count)
+        except BaseException:
+            await self.kill()
+            raise
+        return time.monotonic() - started
+
+    async def _lists(self, count: int) -> None:
         url = f"http://127.0.0.1:{self._port}/api/kernels"
         headers = {"Authorization": f"token {_TOKEN}"}
         async with asyncio.timeout(_SECONDS), aiohttp.ClientSession(headers=headers) as client:
@@ -109,13 +116,14 @@ class _Gateway:
                         models = await response.json() if response.ok else None
                     idle = [m for m in models or () if m["execution_state"] == "idle"]
                     if models is not None and len(idle) == count:
-                        return time.monotonic() - started
+                        return
                 await asyncio.sleep(0.02)  # nothing else tells that it listens
         raise RuntimeError(f"the gateway ended with status {self._process.returncode}")
 
     async def kill(self) -> None:
         """SIGKILL."""
-        self._process.send_signal(signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
         await self._process.wait()
 
 
