@@ -115,7 +115,9 @@ print(child.wait(), other.poll(), os.path.exists(f'/proc/{orphan}'))
 @pytest.mark.parametrize("supervisor", [(), inplace.COMMAND], ids=["alone", "supervised"])
 async def test_the_script_signals_the_kernels_group_and_nobody_else(supervisor):
     script = interrupt.command(supervised=bool(supervisor))
-    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *supervisor]
+    # In a container nothing ignores SIGINT; what runs tests unattended may do so.
+    default = ["env", "--default-signal=INT"]
+    unshare = [*default, "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *supervisor]
     process = await asyncio.create_subprocess_exec(
         *unshare, sys.executable, "-c", PROGRAM, *script, stdout=subprocess.PIPE
     )
