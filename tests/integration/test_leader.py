@@ -37,6 +37,7 @@ class Competitor:
     def __init__(self, cluster: Cluster, namespace: str, name: str, **options: Any) -> None:
         self.name = name
         self.acting = False
+        self.written = 0
         self.changes: list[bool] = []
         self.clock_ahead = 0.0
         self.leader = Leader(
@@ -59,6 +60,7 @@ class Competitor:
                 body = {"metadata": {"generateName": f"{self.name}-"}}
                 try:
                     await self._cluster.create(CONFIG_MAPS, self._namespace, body)
+                    self.written += 1
                 except ApiError:
                     await asyncio.sleep(0.05)
         finally:
@@ -132,7 +134,7 @@ async def test_of_two_one_acts_and_the_other_follows_at_once_when_it_is_told_to_
     slow = Timing(duration=60, deadline=40, stop_within=10)
     async with AsyncExitStack() as stack:
         async with competing(cluster, "one", timing=slow) as one:
-            await until(lambda: one.acting)
+            await until(lambda: one.written > 0)
             two = await stack.enter_async_context(competing(cluster, "two", timing=slow))
             await until(lambda: len(history()) >= 2)  # renewed once, while the other looks on
             assert not two.acting
@@ -158,7 +160,7 @@ async def test_one_that_is_cut_off_stops_before_the_other_starts(
     way, over_way = cut_off
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(competing(over_way, "one"))
-        await until(lambda: one.acting)
+        await until(lambda: one.written > 0)
         other_clock = competing(cluster, "two", wall=lambda: datetime.now(UTC) + skew)
         two = await stack.enter_async_context(other_clock)
         way.cut()
@@ -185,7 +187,7 @@ async def test_one_request_without_an_answer_is_not_the_end(
     way, over_way = cut_off
     timing = Timing(duration=60, deadline=50, stop_within=5, renew=0.2, retry=0.2, request=0.5)
     async with competing(over_way, "one", timing=timing) as one:
-        await until(lambda: one.acting)
+        await until(lambda: one.written > 0)
         way.cut()
         await until(lambda: "not renewed: 0 Timeout" in caplog.text)
         assert one.acting
@@ -199,7 +201,7 @@ async def test_a_lease_that_somebody_deletes_is_lost(
     cluster: Cluster, namespace: str, competing: Any, history: Any
 ) -> None:
     async with competing(cluster, "one") as one:
-        await until(lambda: one.acting)
+        await until(lambda: one.written > 0)
         await cluster.delete(LEASES, namespace, LEASE)
         await until(lambda: one.changes == [True, False, True])
 
@@ -208,7 +210,7 @@ async def test_after_a_pause_of_the_whole_process_nothing_more_is_written(
     cluster: Cluster, namespace: str, competing: Any
 ) -> None:
     async with competing(cluster, "one") as one:
-        await until(lambda: one.acting)
+        await until(lambda: one.written > 0)
         one.clock_ahead += SHORT.deadline  # no await from here to the write: the loop stood still
         assert not one.leader.may_act()
         guarded = cluster.guarded(one.leader.may_act)
