@@ -308,6 +308,8 @@ class Connection:
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse, session: str) -> None:
         self._websocket = websocket
         self._session = session
+        # What came of cells that nobody has asked for yet: the channels overtake one another.
+        self._early: dict[str, list[dict[str, Any]]] = {}
 
     async def send(self, channel: str, msg_type: str, content: dict[str, Any]) -> str:
         """Send one message; returns its id."""
@@ -344,7 +346,7 @@ class Connection:
 
     async def submit(self, code: str) -> str:
         """Send a cell without waiting for what comes of it; returns the message's id."""
-        return await self.send(
+        msg_id = await self.send(
             "shell",
             "execute_request",
             {
@@ -356,6 +358,8 @@ class Connection:
                 "stop_on_error": True,
             },
         )
+        self._early[msg_id] = []
+        return msg_id
 
     async def execute(self, code: str, *, timeout: float = 60) -> Execution:
         """Run one cell and gather its output until both the reply and the idle have come."""
@@ -365,10 +369,13 @@ class Connection:
         """Gather what came of a cell sent with `submit`."""
         result = Execution()
         replied = idle = clear = False
+        early = self._early.pop(msg_id, [])
         async with asyncio.timeout(timeout):
             while not (replied and idle):
-                message = await self.receive(timeout=timeout)
-                if (message.get("parent_header") or {}).get("msg_id") != msg_id:
+                message = early.pop(0) if early else await self.receive(timeout=timeout)
+                parent = (message.get("parent_header") or {}).get("msg_id")
+                if parent != msg_id:
+                    self._early.get(parent, []).append(message)
                     continue
                 result.messages.append(message)
                 content, kind = message["content"], message["header"]["msg_type"]

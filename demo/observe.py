@@ -101,9 +101,12 @@ async def gpu_pod(
             ],
         },
     }
-    yield await cluster.create(PODS, namespace, body)
-    with contextlib.suppress(ApiError):
-        await cluster.delete(PODS, namespace, name, grace_period=0)
+    created = await cluster.create(PODS, namespace, body)
+    try:
+        yield created
+    finally:
+        with contextlib.suppress(ApiError):
+            await cluster.delete(PODS, namespace, name, grace_period=0)
 
 
 async def until_culled(

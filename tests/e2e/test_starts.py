@@ -70,7 +70,7 @@ async def test_jupyterlab_shows_what_a_cell_waits_for_and_keeps_the_notebooks_la
         await _log_in(page, installation, "lovelace")
         output = page.locator(".jp-OutputArea-output")
         async with gpu_pod(cluster, namespace, "newcomer", images.name("kernel"), everything):
-            await page.goto(f"{installation.url}/user/lovelace/lab/tree/waits.ipynb")
+            await page.goto(f"{installation.url}/user/lovelace/lab/tree/waits.ipynb?reset")
             await page.locator(".jp-CodeCell .cm-content").click()
             # Cells that are run before there is a kernel at all are left out by JupyterLab.
             await page.wait_for_selector("text=Python 3 (1 GPU) | Starting")
