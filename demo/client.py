@@ -373,7 +373,7 @@ class Connection:
         async with asyncio.timeout(timeout):
             while not (replied and idle):
                 message = early.pop(0) if early else await self.receive(timeout=timeout)
-                parent = (message.get("parent_header") or {}).get("msg_id")
+                parent = str((message.get("parent_header") or {}).get("msg_id"))
                 if parent != msg_id:
                     self._early.get(parent, []).append(message)
                     continue
