@@ -60,6 +60,16 @@ async def test_the_first_is_written_at_once_and_then_the_latest() -> None:
     await reporter.close()
 
 
+async def test_the_first_answer_does_not_wait() -> None:
+    written = Written()
+    reporter = ActivityReporter(written, interval=3600)
+    reporter.report("kernel-1", activity("starting", 1))
+    await written.until("starting")
+    reporter.report("kernel-1", activity("idle", 1))
+    await written.until("starting", "idle")
+    await reporter.close()
+
+
 async def test_what_was_written_is_not_written_again() -> None:
     written = Written()
     reporter = ActivityReporter(written, interval=INTERVAL)
