@@ -31,6 +31,18 @@ async def patch_status(
     return written
 
 
+async def patch_status_if_there(
+    cluster: Cluster, resource: ResourceType, reflector: Reflector, key: Key, patch: Object
+) -> Object | None:
+    """As `patch_status`; None where the object is gone. ApiError for anything else."""
+    try:
+        return await patch_status(cluster, resource, reflector, key, patch)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
 async def delete(cluster: Cluster, resource: ResourceType, item: Object) -> None:
     """Delete that very object, unless it is being deleted, or has gone."""
     if is_deleting(item):

@@ -14,7 +14,7 @@ from hub_service import interrupt
 from hub_service.interrupt import Deliver
 from hub_service.kinds import JUPYTER_KERNELS, Object, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.reconcile.calls import patch_status
+from hub_service.reconcile.calls import patch_status_if_there
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class InterruptReconciler:
         decision = interrupt.decide(item, pod, self._now())
         if decision is None:
             return
-        if not await self._write(key, interrupt.status_of_begun(decision.interrupt_id)):
+        if await self._write(key, interrupt.status_of_begun(decision.interrupt_id)) is None:
             return
         if isinstance(decision, Deliver):
             problem = await self._deliver(key, decision)
@@ -82,12 +82,8 @@ class InterruptReconciler:
             )
         return None
 
-    async def _write(self, key: Key, status: Object) -> bool:
-        """Write part of the status; False where the kernel is gone."""
-        try:
-            await patch_status(self._cluster, JUPYTER_KERNELS, self._kernels, key, status)
-        except ApiError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
+    async def _write(self, key: Key, status: Object) -> Object | None:
+        """Write part of the status; None where the kernel is gone."""
+        return await patch_status_if_there(
+            self._cluster, JUPYTER_KERNELS, self._kernels, key, status
+        )

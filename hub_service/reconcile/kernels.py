@@ -44,7 +44,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
-from hub_service.reconcile.calls import REFUSALS, delete, find, patch_status
+from hub_service.reconcile.calls import REFUSALS, delete, find, patch_status_if_there
 from hub_service.reconcile.indexes import BY_GATEWAY
 from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.seals import Seals
@@ -402,14 +402,11 @@ class KernelReconciler:
         if not patch:
             return item
         patch["lastReconcileTime"] = timestamps.seconds(self._now())
-        try:
-            written = await patch_status(
-                self._cluster, JUPYTER_KERNELS, self._kernels, key_of(item), patch
-            )
-        except ApiError as error:
-            if error.status == 404:
-                raise _GoneError from error
-            raise
+        written = await patch_status_if_there(
+            self._cluster, JUPYTER_KERNELS, self._kernels, key_of(item), patch
+        )
+        if written is None:
+            raise _GoneError
         self._recorder.record(kernel_events.of_change(item, written, self._now()))
         return written
 

@@ -34,7 +34,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, key_of
-from hub_service.reconcile.calls import REFUSALS, patch_status
+from hub_service.reconcile.calls import REFUSALS, find, patch_status_if_there
 
 log = logging.getLogger(__name__)
 
@@ -271,15 +271,13 @@ async def _say_deleted(
         return
     try:
         # A kernel can be seen here before the spec that it was started from.
-        found = await cluster.get(resource, key.namespace, key.name)
+        found = await find(cluster, resource, key)
     except ApiError as error:
         if error.status == 403:
             return  # elsewhere, and not ours to know
-        if error.status != 404:
-            raise
-    else:
-        if not is_deleting(found):
-            return
+        raise
+    if found is not None and not is_deleting(found):
+        return
     for kernel in kernels:
         event = kernelspec_status.deletion_event(kernel, resource, key.name, now)
         try:
@@ -294,10 +292,5 @@ async def _write(
     cluster: Cluster, resource: Resource, reflector: Reflector, item: Object, status: Object
 ) -> None:
     patch = conditions.patch(status_of(item), status)
-    if not patch:
-        return
-    try:
-        await patch_status(cluster, resource, reflector, key_of(item), patch)
-    except ApiError as error:
-        if error.status != 404:
-            raise
+    if patch:
+        await patch_status_if_there(cluster, resource, reflector, key_of(item), patch)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hub_service import inplace, liveness, restart
 from hub_service.kinds import JUPYTER_KERNELS, Object, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.reconcile.calls import patch_status
+from hub_service.reconcile.calls import patch_status_if_there
 from hub_service.restart import Deliver
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class RestartReconciler:
                 self._give_up(key)
             until = verdict.until if isinstance(verdict, liveness.Keep) else None
             return None if until is None else max((until - now).total_seconds(), 0.0)
-        if not await self._write(key, restart.status_of_begun(decision, item, now)):
+        if await self._write(key, restart.status_of_begun(decision, item, now)) is None:
             return None
         if isinstance(decision, Deliver):
             problem = await self._deliver(key, decision)
@@ -94,12 +94,8 @@ class RestartReconciler:
             return f"The restart did not reach the kernel's pod: {error.message}."
         return restart.outcome_of(done.exit_code, done.output)
 
-    async def _write(self, key: Key, status: Object) -> bool:
-        """Write part of the status; False where the kernel is gone."""
-        try:
-            await patch_status(self._cluster, JUPYTER_KERNELS, self._kernels, key, status)
-        except ApiError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
+    async def _write(self, key: Key, status: Object) -> Object | None:
+        """Write part of the status; None where the kernel is gone."""
+        return await patch_status_if_there(
+            self._cluster, JUPYTER_KERNELS, self._kernels, key, status
+        )
