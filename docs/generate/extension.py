@@ -2,7 +2,7 @@
 
     <!-- reference: settings -->
 
-Names: `settings` (hub_service/settings.py), `spawner` (elastic_spawner/spawner.py), or a custom
+Names: `settings` (hub_service/settings/), `spawner` (elastic_spawner/spawner.py), or a custom
 resource definition's path from the project's root. What can't be described fails the build.
 """
 

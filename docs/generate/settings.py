@@ -13,7 +13,7 @@ from docs.generate.markdown import code, prose, table
 
 
 def settings_reference(model: type[BaseModel]) -> str:
-    """One table for each section of the model; sections in the order of the file.
+    """One table for each section of the model, which is in the order of its fields.
 
     Raises ValueError for a setting that says not what it is for, or a number without a unit
     (`json_schema_extra={"unit": …}` of its Field).
