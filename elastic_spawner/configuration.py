@@ -161,9 +161,10 @@ def _configure_roles(c: Any, service_name: str) -> None:
     roles.append(
         {
             "name": f"{service_name}-service",
-            "description": "Whose servers run, and that they do while their kernels work",
+            "description": "Whose servers run, and that they do while their kernels work; "
+            "who is in which group, and the limits that are written there",
             "services": [service_name],
-            "scopes": ["read:servers", "users:activity"],
+            "scopes": ["read:servers", "users:activity", "list:groups", "read:groups"],
         }
     )
     c.JupyterHub.load_roles = roles

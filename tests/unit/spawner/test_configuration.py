@@ -14,9 +14,10 @@ from hub_service.settings import SettingsError
 SETTINGS: dict[str, Any] = {"gateway": {"image": "elastic/gateway:dev"}}
 SERVICE_ROLE = {
     "name": "elastic-service",
-    "description": "Whose servers run, and that they do while their kernels work",
+    "description": "Whose servers run, and that they do while their kernels work; "
+    "who is in which group, and the limits that are written there",
     "services": ["elastic"],
-    "scopes": ["read:servers", "users:activity"],
+    "scopes": ["read:servers", "users:activity", "list:groups", "read:groups"],
 }
 
 
