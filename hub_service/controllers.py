@@ -21,15 +21,17 @@ from hub_service.metrics import Metrics
 from hub_service.namespaces import KERNEL_SPECS_ROLE
 from hub_service.notebook_tokens import token_hash
 from hub_service.reconcile import gateways as gateway_reconciling
-from hub_service.reconcile import kernels as kernel_reconciling
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import orphans
 from hub_service.reconcile import user_gateways as user_gateway_reconciling
+from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.connections import ConnectionsReconciler, of_new
+from hub_service.reconcile.culling import Culling, GatewayUrls
 from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
-from hub_service.reconcile.kernels import GatewayUrls, KernelReconciler, Rules
+from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
+from hub_service.reconcile.kernels import KernelReconciler, is_urgent
 from hub_service.reconcile.namespaces import (
     KernelSpecsReconciler,
     NamespaceReconciler,
@@ -74,9 +76,7 @@ class Controllers:
         self._watches = watches
         self._gateway_urls = gateway_urls or watches.gateway_urls
         self._metrics = metrics
-        queue = WorkQueue[Key](
-            is_urgent=partial(kernel_reconciling.is_urgent, watches.kernels, watches.pods)
-        )
+        queue = WorkQueue[Key](is_urgent=partial(is_urgent, watches.kernels, watches.pods))
         self._seals = Seals(GatewayClient(token).seal, queue.add)
         self._recorder = Recorder(cluster)
         self._servers: Servers | None = None
@@ -156,27 +156,35 @@ class Controllers:
             events=self._watches.pod_events,
             times=_start_times(self._config),
         )
+        admissions = Admissions(
+            kernels=self._watches.kernels,
+            pods=self._watches.pods,
+            kernels_per_user=self._config.quota.kernels_per_user,
+            covers=self._watches.scope.covers,
+        )
+        culling = Culling(
+            gateways=self._watches.gateways,
+            gateway_urls=self._gateway_urls,
+            covers=self._watches.scope.covers,
+            seals=self._seals,
+            idle_timeout=self._config.culling.idle_timeout,
+            is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
+        )
         reconciler = KernelReconciler(
             self._cluster,
             kernels=self._watches.kernels,
-            pods=self._watches.pods,
-            gateways=self._watches.gateways,
-            rules=Rules(
-                kernels_per_user=self._config.quota.kernels_per_user,
-                idle_timeout=self._config.culling.idle_timeout,
-                liveness=_liveness_rule(self._config),
-            ),
-            seals=self._seals,
+            pods=KernelPods(self._cluster, self._watches.pods),
+            admissions=admissions,
             starts=starts,
+            liveness_rule=_liveness_rule(self._config),
+            culling=culling,
+            seals=self._seals,
             recorder=self._recorder,
-            is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
-            gateway_urls=self._gateway_urls,
-            covers=self._watches.scope.covers,
         )
         reconcile = self._watches.scope.within(reconciler.reconcile)
         controller = Controller("kernel", reconcile, workers=32, queue=queue)
         self._follow(controller, self._watches.kernels)
-        controller.follow(self._watches.pods, kernel_reconciling.kernel_of_pod)
+        controller.follow(self._watches.pods, kernel_of_pod)
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
         return controller

@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
+def now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
 def parse(text: str | None) -> datetime | None:
     """An aware datetime in UTC; None for nothing. Raises ValueError for anything else.
 

@@ -27,7 +27,7 @@ from hub_service.kinds import (
     Resource,
 )
 from hub_service.kube import Cluster, Key, Reflector
-from hub_service.reconcile import kernels as kernel_reconciling
+from hub_service.reconcile import admissions, kernel_pods
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import starts as start_reconciling
@@ -59,7 +59,7 @@ class Watches:
             JUPYTER_KERNELS,
             namespace,
             indexers={
-                kernel_reconciling.BY_OWNER: kernel_reconciling.owner_of,
+                admissions.BY_OWNER: admissions.owner_of,
                 BY_GATEWAY: gateway_of,
                 notebook_reconciling.BY_NOTEBOOK: notebook_reconciling.notebook_of,
                 **kernelspec_reconciling.KERNEL_INDEXERS,
@@ -71,7 +71,7 @@ class Watches:
             namespace,
             label_selector=_selector(COMPONENT_KERNEL),
             indexers={
-                kernel_reconciling.BY_KERNEL: kernel_reconciling.kernel_of,
+                kernel_pods.BY_KERNEL: kernel_pods.kernel_of,
                 start_reconciling.UNSCHEDULED: unscheduled,
             },
         )

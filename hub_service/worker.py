@@ -10,7 +10,7 @@ from hub_service.kube import Cluster
 from hub_service.kube.leader import Leader
 from hub_service.kube.lease import Timing
 from hub_service.metrics import Metrics
-from hub_service.reconcile.kernels import GatewayUrls
+from hub_service.reconcile.culling import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.settings import Settings
 from hub_service.watches import Watches

@@ -17,7 +17,7 @@ from demo.install import Images, kubectl
 from hub_service import settings
 from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
 from hub_service.kube import Cluster
-from hub_service.reconcile.kernels import GatewayUrls
+from hub_service.reconcile.culling import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.servers import Server
 from hub_service.worker import Worker

@@ -1,0 +1,112 @@
+"""The pods of JupyterKernels: found, made, and deleted when they are of no use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hub_service import kernel
+from hub_service.kinds import (
+    JUPYTER_KERNELS,
+    PODS,
+    Object,
+    controller,
+    controller_uid,
+    is_deleting,
+    name_of,
+    namespace_of,
+    status_of,
+    uid_of,
+)
+from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.calls import delete, find
+
+BY_KERNEL = "kernel"
+
+
+def kernel_of(pod: Object) -> str | None:
+    """Index of pods by JupyterKernel, as the text of its key."""
+    reference = controller(pod, JUPYTER_KERNELS.kind)
+    return str(Key(namespace_of(pod), reference["name"])) if reference else None
+
+
+def kernel_of_pod(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+    """Which kernel a pod's change concerns."""
+    references = [(pod, controller(pod, JUPYTER_KERNELS.kind)) for pod in (old, new) if pod]
+    return {Key(namespace_of(pod), owner["name"]) for pod, owner in references if owner}
+
+
+def own_pod(pods: Reflector, item: Object) -> Object | None:
+    """The pod of a kernel's wanted incarnation, as far as the watch has it."""
+    pod = pods.store.get((namespace_of(item), kernel.pod_of_incarnation(item)))
+    same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
+    return pod if same else None
+
+
+class KernelPods:
+    """`pods`: those with the service's labels; needs the index BY_KERNEL."""
+
+    def __init__(self, cluster: Cluster, pods: Reflector) -> None:
+        self._cluster = cluster
+        self._pods = pods
+
+    def own(self, item: Object) -> Object | None:
+        """The pod of a kernel's wanted incarnation, as far as the watch has it."""
+        return own_pod(self._pods, item)
+
+    async def find(self, item: Object) -> Object | None:
+        """As `own`, asked of the API server: the watch may be behind."""
+        key = Key(namespace_of(item), kernel.pod_of_incarnation(item))
+        pod = await find(self._cluster, PODS, key)
+        same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
+        return pod if same else None
+
+    async def make(self, item: Object) -> Object:
+        """The pod of the wanted incarnation, made unless it is there. ApiError."""
+        try:
+            pod = await self._cluster.create(PODS, namespace_of(item), kernel.desired_pod(item))
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+            # Made by this service before it was interrupted, or somebody else's.
+            found = await self.find(item)
+            if found is None:
+                name = kernel.pod_of_incarnation(item)
+                problem = f"There is a pod {name} already, which isn't this kernel's."
+                raise ApiError(422, "Invalid", problem) from error
+            pod = found
+        self._pods.record(pod)
+        return pod
+
+    async def remove(self, key: Key) -> None:
+        """Delete a kernel's pods."""
+        for pod in self._of(key):
+            await delete(self._cluster, PODS, pod)
+
+    async def release(self, item: Object) -> None:
+        """Delete pods of a kernel that is over which go on, as with a container beside it."""
+        for pod in self._of(key_of(item)):
+            if status_of(pod).get("phase") not in ("Succeeded", "Failed"):
+                await delete(self._cluster, PODS, pod)
+
+    async def remove_others(self, item: Object) -> None:
+        """Delete pods of earlier incarnations, and of an earlier kernel of this name."""
+        wanted = kernel.pod_of_incarnation(item)
+        for pod in self._of(key_of(item)):
+            same = controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
+            if not same or name_of(pod) != wanted:
+                await delete(self._cluster, PODS, pod)
+
+    async def remove_of_gone(self, key: Key) -> None:
+        """Delete a deleted kernel's pods now, rather than when the cluster's collector comes by."""
+        pods = self._of(key)
+        if not pods:
+            return
+        # The two reflectors aren't of the same moment: ask before believing that it is gone.
+        found = await find(self._cluster, JUPYTER_KERNELS, key)
+        alive = None if found is None or is_deleting(found) else uid_of(found)
+        for pod in pods:
+            if controller_uid(pod, JUPYTER_KERNELS.kind) != alive:
+                await delete(self._cluster, PODS, pod)
+
+    def _of(self, key: Key) -> list[Object]:
+        return self._pods.store.by_index(BY_KERNEL, str(key))
