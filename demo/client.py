@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import aiohttp
 from yarl import URL
 
+_MESSAGES = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 _WAITS = "reason"  # of a kernel's model: why it doesn't run, or doesn't run yet
 _SPAWN_FORM = 'id="spawn_form"'
 _COOKIE_PATH = re.compile(r";\s*path=[^;]*", re.IGNORECASE)
@@ -276,7 +277,13 @@ class Person:
         async with self._session.ws_connect(
             url, max_msg_size=0, headers=self._xsrf(url)
         ) as websocket:
-            yield Connection(websocket, session)
+            connection = Connection(websocket, session)
+            listening = asyncio.create_task(connection.listen())
+            try:
+                yield connection
+            finally:
+                listening.cancel()
+                await asyncio.wait([listening])
 
     async def run(self, kernel: str, code: str, *, timeout: float = 60) -> Execution:
         """Run one cell on a connection of its own."""
@@ -308,8 +315,17 @@ class Connection:
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse, session: str) -> None:
         self._websocket = websocket
         self._session = session
+        self._frames: asyncio.Queue[aiohttp.WSMessage] = asyncio.Queue()
         # What came of cells that nobody has asked for yet: the channels overtake one another.
         self._early: dict[str, list[dict[str, Any]]] = {}
+
+    async def listen(self) -> None:
+        """Take what comes until the websocket is closed: pings, too, are answered in here only."""
+        frame = await self._websocket.receive()
+        while frame.type in _MESSAGES:
+            self._frames.put_nowait(frame)
+            frame = await self._websocket.receive()
+        self._frames.put_nowait(frame)
 
     async def send(self, channel: str, msg_type: str, content: dict[str, Any]) -> str:
         """Send one message; returns its id."""
@@ -336,13 +352,14 @@ class Connection:
 
     async def receive(self, *, timeout: float) -> dict[str, Any]:
         """The next message. Raises ConnectionError when the websocket was closed."""
-        frame = await self._websocket.receive(timeout)
+        frame = await asyncio.wait_for(self._frames.get(), timeout)
+        if frame.type not in _MESSAGES:
+            self._frames.put_nowait(frame)  # for whoever asks again
+            raise ConnectionError(f"the kernel's websocket is {frame.type.name}: {frame.extra}")
         if frame.type is aiohttp.WSMsgType.TEXT:
             message: dict[str, Any] = json.loads(frame.data)
             return message
-        if frame.type is aiohttp.WSMsgType.BINARY:
-            return {"msg_type": "binary", "parent_header": {}, "content": {}, "channel": ""}
-        raise ConnectionError(f"the kernel's websocket is {frame.type.name}: {frame.extra}")
+        return {"msg_type": "binary", "parent_header": {}, "content": {}, "channel": ""}
 
     async def submit(self, code: str) -> str:
         """Send a cell without waiting for what comes of it; returns the message's id."""

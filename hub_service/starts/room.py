@@ -1,6 +1,6 @@
 """Whether any node could ever take a pod, however empty. Pure.
 
-Only what a scheduler can't get around is compared: the nodes' allocatable amounts and the pod's
+Only what a scheduler can't get around is compared: what the nodes have for pods, and the pod's
 nodeSelector. Taints, affinities and the like are left to the scheduler's own words.
 """
 
@@ -18,18 +18,38 @@ from hub_service.starts.faults import Fault
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+?)(?=[.,;]?(?:\s|$))")
 
 
+# What a node has of a resource whose device plugin is away: nobody knows.
+_UNKNOWN = Decimal("Infinity")
+
+
 class Node(NamedTuple):
-    """What matters of a node: its labels, and what it has for pods, by resource name."""
+    """What matters of a node: its labels, and what it has for pods at best, by resource name."""
 
     labels: dict[str, str]
-    allocatable: dict[str, Decimal]
+    amounts: dict[str, Decimal]
 
 
 def node(item: Object) -> Node:
-    """What matters of a Node of the cluster."""
-    allocatable: Object = (item.get("status") or {}).get("allocatable") or {}
-    amounts = {name: quantities.parse(amount) for name, amount in allocatable.items()}
+    """What matters of a Node of the cluster.
+
+    Devices that are broken at the moment may be mended. A node says that it has none while its
+    device plugin is away, as after every restart of the kubelet; one that never had any doesn't
+    name them at all.
+    """
+    status: Object = item.get("status") or {}
+    amounts = _amounts(status, "allocatable")
+    capacity = _amounts(status, "capacity")
+    for name in filter(_is_device, amounts):
+        amounts[name] = max(amounts[name], capacity.get(name, Decimal(0))) or _UNKNOWN
     return Node(dict(item["metadata"].get("labels") or {}), amounts)
+
+
+def _amounts(status: Object, field: str) -> dict[str, Decimal]:
+    return {name: quantities.parse(amount) for name, amount in (status.get(field) or {}).items()}
+
+
+def _is_device(name: str) -> bool:
+    return "/" in name
 
 
 def scheduler_words(pod: Object) -> str:
@@ -43,7 +63,7 @@ def scheduler_words(pod: Object) -> str:
 def scarce(pod: Object) -> list[str]:
     """Resources that the scheduler found too little of, those of special hardware first."""
     names = dict.fromkeys(_INSUFFICIENT.findall(scheduler_words(pod)))
-    return sorted(names, key=lambda name: ("/" not in name, name in ("cpu", "memory")))
+    return sorted(names, key=lambda name: (not _is_device(name), name in ("cpu", "memory")))
 
 
 def never_fits(pod: Object, nodes: Sequence[Node]) -> Fault | None:
@@ -65,8 +85,8 @@ def never_fits(pod: Object, nodes: Sequence[Node]) -> Fault | None:
     wanted = quantities.requests(pod)
     if any(_takes(one, wanted) for one in eligible):
         return None
-    for name, amount in sorted(wanted.items(), key=lambda entry: "/" not in entry[0]):
-        most = max(one.allocatable.get(name, Decimal(0)) for one in eligible)
+    for name, amount in sorted(wanted.items(), key=lambda entry: not _is_device(entry[0])):
+        most = max(one.amounts.get(name, Decimal(0)) for one in eligible)
         if most < amount:
             has = quantities.words(name, most) if most else "none at all"
             return _too_large(quantities.words(name, amount), f"the most that one has is {has}")
@@ -83,4 +103,4 @@ def _too_large(wanted: str, nodes: str) -> Fault:
 
 
 def _takes(one: Node, wanted: dict[str, Decimal]) -> bool:
-    return all(one.allocatable.get(name, Decimal(0)) >= amount for name, amount in wanted.items())
+    return all(one.amounts.get(name, Decimal(0)) >= amount for name, amount in wanted.items())

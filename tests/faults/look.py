@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from demo.observe import gpus_held
 from hub_service.kinds import (
+    COMPONENT_GATEWAY,
     COMPONENT_KERNEL,
     JUPYTER_KERNELS,
     LABEL_COMPONENT,
@@ -36,6 +37,8 @@ async def look(cluster: Cluster, namespace: str) -> Seen:
     )
     resources, all_pods, secrets = ([*one["items"]] for one in found)
     pods = [pod for pod in all_pods if _label(pod, LABEL_COMPONENT) == COMPONENT_KERNEL]
+    # One that was told to end closes its websockets some seconds later.
+    gateways = [pod for pod in all_pods if _label(pod, LABEL_COMPONENT) == COMPONENT_GATEWAY]
     return Seen(
         resources=tuple(map(name_of, resources)),
         pods=tuple(map(_kernel_of, pods)),
@@ -45,7 +48,7 @@ async def look(cluster: Cluster, namespace: str) -> Seen:
         ),
         deleting=tuple(
             f"{item['kind']} {name_of(item)}"
-            for item in (*resources, *pods, *secrets)
+            for item in (*resources, *pods, *gateways, *secrets)
             if is_deleting(item)
         ),
         gpus=gpus_held(all_pods),

@@ -51,9 +51,9 @@ class Rounds:
         problems: list[Problem] = []
         try:
             problems += await self._strike(fault, staying, target, leaving)
-        except (TimeoutError, ApiError, ProcessLookupError) as error:
+            problems += await self._check()
+        except (TimeoutError, ConnectionError, ApiError, ProcessLookupError) as error:
             problems.append(Problem("stuck", f"{type(error).__name__}: {error}"))
-        problems += await self._check()
         self.tally.struck(fault)
         self.tally.add(problems)
         if problems:

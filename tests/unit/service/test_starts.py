@@ -267,6 +267,21 @@ def test_what_no_node_can_take(wants, selector, reason, words):
     assert words in verdict.state.message
 
 
+DEVICES = {
+    "its plugin is away, as after the kubelet's restart": ("0", "0", "Unschedulable"),
+    "broken, for now": ("1", "4", "Unschedulable"),
+    "too few": ("3", "3", "LargerThanAnyNode"),
+}
+
+
+@pytest.mark.parametrize(("usable", "there", "reason"), DEVICES.values(), ids=DEVICES.keys())
+def test_devices_that_may_come_back(usable, there, reason):
+    status = {"allocatable": {GPU: usable}, "capacity": {GPU: there}}
+    known = [room.node({"metadata": {}, "status": status})]
+    pod = a_pod(words=NO_GPU, wants={GPU: 4})
+    assert judge(pod, [], times=TIMES, now=at(1), nodes=known).state.reason == reason
+
+
 @pytest.mark.parametrize(
     ("known", "events", "autoscaler"),
     [
