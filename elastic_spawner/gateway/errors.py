@@ -2,6 +2,38 @@
 
 from __future__ import annotations
 
+from elastic_spawner.gateway.kernel_resource import Ending
+from hub_service import kinds
+
+# How a start that was refused or failed is answered; any other reason is a 500.
+_STATUS_BY_REASON = {
+    kinds.Reason.QUOTA_EXCEEDED: 403,
+    **dict.fromkeys(
+        (
+            kinds.Reason.INVALID_SPEC,
+            kinds.Reason.POD_REJECTED,
+            kinds.Reason.NAMESPACE_QUOTA,
+            kinds.Reason.LARGER_THAN_ANY_NODE,
+            kinds.Reason.NO_MATCHING_NODE,
+            kinds.Reason.REFERENCE_NOT_FOUND,
+            kinds.Reason.INVALID_IMAGE_NAME,
+            kinds.Reason.IMAGE_NOT_FOUND,
+            kinds.Reason.BAD_COMMAND,
+        ),
+        422,
+    ),
+    **dict.fromkeys(
+        (
+            kinds.Reason.ADMISSION_TIMEOUT,
+            kinds.Reason.SCHEDULING_TIMEOUT,
+            kinds.Reason.IMAGE_TIMEOUT,
+            kinds.Reason.CONTAINER_TIMEOUT,
+        ),
+        504,
+    ),
+    "KernelDeleted": 410,
+}
+
 
 class KernelError(Exception):
     """A request about a kernel that fails for a reason worth telling.
@@ -16,3 +48,8 @@ class KernelError(Exception):
         self.status = status
         self.reason = reason
         self.message = message
+
+
+def refusal(ending: Ending) -> KernelError:
+    """How a start that ended in such a way is answered."""
+    return KernelError(_STATUS_BY_REASON.get(ending.reason, 500), ending.reason, ending.message)

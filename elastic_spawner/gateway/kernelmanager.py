@@ -141,12 +141,16 @@ class ElasticKernelManager(RemoteKernelManager):
         """What the kernel's start waits for, in a sentence; empty when it is over."""
         if not self.starting or self.reachable:
             return ""
-        return self.process_proxy.progress() if self.process_proxy else "The kernel is starting."
+        return (
+            self.process_proxy.resource.progress()
+            if self.process_proxy
+            else "The kernel is starting."
+        )
 
     @property
     def connections_elsewhere(self) -> int:
         """Websockets to the kernel that other processes of the gateway have."""
-        resource = self.process_proxy.resource() if self.process_proxy else None
+        resource = self.process_proxy.resource.current() if self.process_proxy else None
         return kernel_resource.connections_elsewhere(resource, self.runtime.settings.process)
 
     @property
@@ -239,7 +243,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.process_proxy = self.kernel = KernelProxy(self, {})
         self.process_proxy.adopt(found, key)
         start = KernelStart(found.owner, found.kernel_name, {}, self.runtime.start_timeout)
-        seen = self.process_proxy.observe()
+        seen = self.process_proxy.resource.observe()
         answered = found.activity.get("executionState") in (kinds.IDLE, kinds.BUSY)
         if not seen.ending and not (seen.pod_ip and answered):
             self.begin(start, self._wait_for_first_answer())
@@ -258,7 +262,7 @@ class ElasticKernelManager(RemoteKernelManager):
             by_pod = found.activity.get("connectionsByPod") or {}
             own = {"connectionsByPod": {process: by_pod.get(process)}}
             reported = {"idleSince": None, **found.activity, **own}
-            self.runtime.reporter.knows(self.process_proxy.name, reported)
+            self.runtime.reporter.knows(self.process_proxy.resource.name, reported)
         self.monitor.adopt(self.ip, dict(PORTS), found.activity)
         # One that works in silence says nothing by itself of what has changed.
         asyncio.get_running_loop().call_later(_REPORT_AFTER, self.report)
@@ -268,7 +272,7 @@ class ElasticKernelManager(RemoteKernelManager):
         proxy = self.process_proxy
         assert proxy is not None  # noqa: S101 - set by adopt
         try:
-            await proxy.follow(proxy.incarnation, self._started.timeout)
+            await proxy.follow(proxy.resource.incarnation, self._started.timeout)
         except KernelError as error:
             self.end(Ending(error.reason, error.message))
             raise
@@ -330,8 +334,8 @@ class ElasticKernelManager(RemoteKernelManager):
         self._resume_clients()
         self.kernel = None
         if self.process_proxy:
-            self.runtime.reporter.forget(self.process_proxy.name)
-            await self.process_proxy.delete()
+            self.runtime.reporter.forget(self.process_proxy.resource.name)
+            await self.process_proxy.resource.delete()
 
     def abandon(self, ending: Ending) -> None:
         """Give up a start that nobody waits for; its resource is deleted."""
@@ -339,7 +343,7 @@ class ElasticKernelManager(RemoteKernelManager):
         if self._starting is not None:
             self._starting.cancel()
         if self.process_proxy:
-            self.process_proxy.delete_in_background()
+            self.process_proxy.resource.delete_in_background()
 
     async def give_up_start(self) -> None:
         """End a start that goes on; what it made stays."""
@@ -417,7 +421,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.ended = ending
         self.log.info("kernel %s ended: %s: %s", self.kernel_id, ending.reason, ending.message)
         if self.process_proxy:
-            self.runtime.reporter.forget(self.process_proxy.name)
+            self.runtime.reporter.forget(self.process_proxy.resource.name)
         self._tell(ending.message)
         self._disconnect()
         self.monitor.give_up()
@@ -430,8 +434,8 @@ class ElasticKernelManager(RemoteKernelManager):
         proxy = self.process_proxy
         if self.shutting_down or self._restart or proxy is None:
             return
-        incarnation = kernel_resource.incarnation(proxy.resource())
-        if incarnation > proxy.incarnation and not self.sealed and not self.starting:
+        incarnation = kernel_resource.incarnation(proxy.resource.current())
+        if incarnation > proxy.resource.incarnation and not self.sealed and not self.starting:
             self._follow(incarnation)  # somebody has restarted it by another process
             return
         if progress := self.progress:
@@ -439,10 +443,12 @@ class ElasticKernelManager(RemoteKernelManager):
                 client.show_progress(progress)
         if self.kernel is None:
             return
-        if ending := proxy.ending():
-            told = endings.of_kernel(ending, self.monitor.activity, restartable=proxy.exists())
+        if ending := proxy.resource.ending():
+            told = endings.of_kernel(
+                ending, self.monitor.activity, restartable=proxy.resource.exists()
+            )
             self.end(told)
-        elif not self.starting and (restart_id := proxy.unseen_restart()):
+        elif not self.starting and (restart_id := proxy.resource.unseen_restart()):
             self._begin(self._follow_restart(restart_id))
 
     def report(self) -> None:
@@ -456,7 +462,7 @@ class ElasticKernelManager(RemoteKernelManager):
                 elsewhere=self.connections_elsewhere,
                 process=self.runtime.settings.process,
             )
-            self.runtime.reporter.report(self.process_proxy.name, status)
+            self.runtime.reporter.report(self.process_proxy.resource.name, status)
 
     def model(self) -> dict[str, Any]:
         """The kernel as Jupyter's REST API has it."""
@@ -473,7 +479,7 @@ class ElasticKernelManager(RemoteKernelManager):
             model["reason"] = self.reason
         if self.owner.server is not None:
             model["server"] = self.owner.server
-        if self.process_proxy and (kept := sessions_of(self.process_proxy.resource())):
+        if self.process_proxy and (kept := sessions_of(self.process_proxy.resource.current())):
             model["sessions"] = kept
         return model
 
@@ -481,7 +487,7 @@ class ElasticKernelManager(RemoteKernelManager):
         """Keep with the kernel's resource which notebooks it runs for. KernelError."""
         if self.process_proxy is None:
             return
-        await self.process_proxy.annotate(ANNOTATION_SESSIONS, text)
+        await self.process_proxy.resource.annotate(ANNOTATION_SESSIONS, text)
 
     @property
     def _proxy(self) -> KernelProxy:
@@ -491,7 +497,7 @@ class ElasticKernelManager(RemoteKernelManager):
     @property
     def _kind(self) -> tuple[str, str]:
         """Kernels of one kind say the same of themselves: spec's name and image."""
-        resource = self.process_proxy.resource() if self.process_proxy else None
+        resource = self.process_proxy.resource.current() if self.process_proxy else None
         template = kinds.spec_of(resource or {}).get("template") or {}
         containers = podtemplate.containers(template)
         kernel = containers[podtemplate.kernel_index(template)] if containers else {}
@@ -530,7 +536,7 @@ class ElasticKernelManager(RemoteKernelManager):
     async def _follow_restart(self, restart_id: str) -> None:
         """Somebody else has the process started again: another gateway, or the hub's service."""
         proxy = self._proxy
-        told = kernel_resource.restart_of(proxy.resource())
+        told = kernel_resource.restart_of(proxy.resource.current())
         if told.get("cause") == Reason.HEARTBEAT_LOST and not self.ended:
             message = endings.of_process(str(told.get("message")), self.monitor.activity)
             self._tell(message)
@@ -598,7 +604,7 @@ class ElasticKernelManager(RemoteKernelManager):
 
     def _require_restartable(self) -> None:
         proxy = self.process_proxy
-        if self.sealed or proxy is None or not proxy.exists():
+        if self.sealed or proxy is None or not proxy.resource.exists():
             message = self.reason or "The kernel's resource is gone. Start a new kernel."
             raise KernelError(409, "KernelGone", message)
 
