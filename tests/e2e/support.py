@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from demo.client import Person, RequestFailedError
 from demo.install import HUB_NAMESPACE, Installation, kubectl
@@ -110,3 +112,22 @@ def hub_pod() -> str:
 def in_hub(*command: str) -> str:
     """Run a command in the hub's container; returns what it printed."""
     return kubectl("-n", HUB_NAMESPACE, "exec", hub_pod(), "-c", "hub", "--", *command)
+
+
+class Told(NamedTuple):
+    """What somebody reads, where, and after how many seconds."""
+
+    where: str
+    text: str
+    seconds: float
+
+
+async def attempt(person: Person, spec: str) -> Told:
+    """Start a kernel and run a cell in it; what its user reads of why that fails."""
+    began = time.monotonic()
+    try:
+        started = await person.start_kernel(spec, wait=False)
+    except RequestFailedError as error:
+        return Told(f"HTTP {error.status}", error.message, time.monotonic() - began)
+    cell = await person.run(started, "1")
+    return Told("first cell", cell.text, time.monotonic() - began)

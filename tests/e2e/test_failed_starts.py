@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
 
-from demo.client import Person, RequestFailedError
 from demo.install import Images
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
@@ -19,7 +17,7 @@ from hub_service.kinds import (
     Resource,
 )
 from hub_service.kube import Cluster
-from tests.e2e.support import House
+from tests.e2e.support import House, Told, attempt
 from tests.integration import registry
 
 pytestmark = pytest.mark.one_mode
@@ -76,14 +74,6 @@ CASES = {
 }  # fmt: skip
 
 
-class Told(NamedTuple):
-    """What somebody reads, where, and after how many seconds."""
-
-    where: str
-    text: str
-    seconds: float
-
-
 def document(resource: Resource, name: str, spec: Object) -> Object:
     return {
         "apiVersion": resource.api_version,
@@ -117,17 +107,6 @@ async def specs(cluster: Cluster, namespace: str, images: Images) -> AsyncIterat
     finally:
         for resource, name in made:
             await cluster.delete(resource, namespace, name, grace_period=0)
-
-
-async def attempt(person: Person, spec: str) -> Told:
-    """Start a kernel and run a cell in it; what its user reads of why that fails."""
-    began = time.monotonic()
-    try:
-        started = await person.start_kernel(spec, wait=False)
-    except RequestFailedError as error:
-        return Told(f"HTTP {error.status}", error.message, time.monotonic() - began)
-    cell = await person.run(started, "1")
-    return Told("first cell", cell.text, time.monotonic() - began)
 
 
 async def test_what_can_not_start_tells_its_user_why(house: House, specs: None) -> None:
