@@ -40,15 +40,17 @@ async def test_the_next_process_finds_kernels_idle_and_busy(gateway: Gateway, ki
     await alice.request("PUT", f"/api/kernels/{idle}/sessions", {"sessions": sessions})
     async with alice.channels(idle) as channels:
         await channels.run("x = 41")
+    before = (await alice.request("GET", f"/api/kernels/{idle}")).body
+    # What one that is killed has not reported is lost.
     await gateway.kernels.until(
         idle,
         lambda i: (
             bool(i)
-            and i["status"].get("activity", {}).get("executionState") == "idle"
+            and i["status"]["activity"]["executionState"] == "idle"
+            and i["status"]["activity"]["lastActivity"] == before["last_activity"]
             and i["status"]["activity"]["connections"] == 0
         ),
     )
-    before = (await alice.request("GET", f"/api/kernels/{idle}")).body
     async with bob.channels(busy, session="bobs") as channels:
         await channels.run("import time; y = 1")
         cell = await channels.execute("print('on it', flush=True)\ntime.sleep(600)")
