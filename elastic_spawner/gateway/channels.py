@@ -83,7 +83,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             return None
         self._opened = True
         self.manager.clients.add(self)
-        if (self.manager.held or not self.manager.reachable) and not self.manager.ended:
+        if (self.manager.sealing.held or not self.manager.reachable) and not self.manager.ended:
             self._holding = Holding()
         opened = super().open(kernel_id)
         if self.manager.ended:

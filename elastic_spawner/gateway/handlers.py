@@ -215,10 +215,11 @@ class CullHandler(AuthenticatedHandler):
         if step not in ("hold", "release", "seal"):
             raise KernelError(400, "BadRequest", "step must be hold, release or seal.")
         manager = self.kernels.any(kernel_id)
+        sealing = manager.sealing
         if step == "release":
-            manager.release()
-        elif (manager.hold if step == "hold" else manager.seal)(idle_before):
-            self.finish({"sealed": manager.sealed, "held": manager.held})
+            sealing.release()
+        elif (sealing.hold if step == "hold" else sealing.seal)(idle_before):
+            self.finish({"sealed": sealing.sealed, "held": sealing.held})
             return
         self.set_status(409)
         self.finish(

@@ -1,4 +1,7 @@
-"""The manager of one kernel: restart, interrupt, shutdown, seal, and what its clients are told."""
+"""The manager of one kernel: its start, interrupts, end, and what is said of it.
+
+Restarts and the end of an idle kernel are in restarts.py and sealing.py.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -15,6 +18,7 @@ from traitlets import default, observe
 from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway import endings, kernel_resource
 from elastic_spawner.gateway.adoption import Found
+from elastic_spawner.gateway.clients import Clients
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.holding import minimal_introduction
 from elastic_spawner.gateway.identity import Identity
@@ -22,10 +26,12 @@ from elastic_spawner.gateway.kernel_resource import PORTS, Ending
 from elastic_spawner.gateway.monitor import KernelMonitor
 from elastic_spawner.gateway.proxy import KernelProxy, KernelStart
 from elastic_spawner.gateway.restarter import ReportingRestarter
+from elastic_spawner.gateway.restarts import Restarts
 from elastic_spawner.gateway.runtime import Runtime
+from elastic_spawner.gateway.sealing import Sealing
 from elastic_spawner.gateway.sessions import sessions_of
-from hub_service import kinds, podtemplate, timestamps
-from hub_service.kinds import ANNOTATION_SESSIONS, IDLE, Reason
+from hub_service import kinds, timestamps
+from hub_service.kinds import ANNOTATION_SESSIONS
 
 # Settings of the app that Enterprise Gateway's manager expects on itself.
 _INHERITED = (
@@ -38,43 +44,10 @@ _INHERITED = (
     "inherited_envs",
 )
 _DEAD = "dead"
-# Seconds for which a kernel is held at most. The service seals in half of it, or not at all.
-_HOLD = 30.0
 # What a report of a kernel's activity has at least.
 _REPORTED = {"executionState", "lastActivity", "connections"}
 # Seconds in which an idle kernel that was taken over has answered, and its clients are back.
 _REPORT_AFTER = 2.0
-# Seconds that a process has to end by itself for a restart. One that is busy sees to the request
-# only once its cell is done, which is what the restart is against.
-_GRACE, _GRACE_BUSY = 3, 1
-
-
-class KernelClient(Protocol):
-    """A websocket that is connected to a kernel."""
-
-    def tell_ended(self, message: str, cell: Any) -> None:
-        """Write the message to the output of `cell`, the header of the running or last one."""
-
-    def hold(self) -> None:
-        """Let what the client sends wait."""
-
-    def disconnect(self) -> None:
-        """Let go of the pod's address: it may be another kernel's soon."""
-
-    async def reconnect(self) -> None:
-        """Connect to the kernel's new pod; returns when it answers there."""
-
-    def close(self) -> asyncio.Future[None]:
-        """Send the client away; done once it has gone."""
-
-    def resume(self) -> None:
-        """The kernel has a pod, or won't have one: go on with what was held back."""
-
-    def drop(self) -> None:
-        """Don't run what is held back."""
-
-    def show_progress(self, text: str) -> None:
-        """Say what the kernel's start waits for now."""
 
 
 class ElasticKernelManager(RemoteKernelManager):
@@ -103,15 +76,13 @@ class ElasticKernelManager(RemoteKernelManager):
         super().__init__(**kwargs)
         self.start: KernelStart | None = None
         self.ended: Ending | None = None
-        self.sealed = False
         self.reachable = False
         self.announced = False
         self.alone_since = 0.0  # on the loop's clock
-        self.clients: set[KernelClient] = set()
+        self.clients = Clients()
+        self.sealing = Sealing(self)
+        self._restarts = Restarts(self)
         self._starting: asyncio.Task[None] | None = None
-        self._restart: asyncio.Task[None] | None = None
-        self._hold: asyncio.TimerHandle | None = None
-        self._entering: set[asyncio.Task[None]] = set()
         self.monitor = KernelMonitor(self.context, self.session, self.report)
 
     def _link_dependent_props(self) -> None:
@@ -129,7 +100,7 @@ class ElasticKernelManager(RemoteKernelManager):
     @property
     def owner(self) -> Identity:
         """Who started the kernel."""
-        return self._started.owner
+        return self.started_as.owner
 
     @property
     def starting(self) -> bool:
@@ -150,8 +121,7 @@ class ElasticKernelManager(RemoteKernelManager):
     @property
     def connections_elsewhere(self) -> int:
         """Websockets to the kernel that other processes of the gateway have."""
-        resource = self.process_proxy.resource.current() if self.process_proxy else None
-        return kernel_resource.connections_elsewhere(resource, self.runtime.settings.process)
+        return kernel_resource.connections_elsewhere(self._resource, self.runtime.settings.process)
 
     @property
     def execution_state(self) -> str:
@@ -178,6 +148,12 @@ class ElasticKernelManager(RemoteKernelManager):
         """Ports and address: jupyter_server compares them to know if channels must be rebuilt."""
         return [*super().ports, self.ip]
 
+    @property
+    def started_as(self) -> KernelStart:
+        """What the start was asked for."""
+        assert self.start is not None  # noqa: S101 - set before anything else is asked
+        return self.start
+
     def begin(self, start: KernelStart, work: Coroutine[Any, Any, None]) -> None:
         """Have `work` bring the kernel up, beside whatever else goes on.
 
@@ -200,8 +176,8 @@ class ElasticKernelManager(RemoteKernelManager):
 
     async def start_kernel(self, **kwargs: Any) -> None:
         """Start the kernel that `begin` was told of. Raises KernelError."""
-        self.kernel_launch_timeout = self._started.timeout
-        await super().start_kernel(**kwargs, start=self._started)
+        self.kernel_launch_timeout = self.started_as.timeout
+        await super().start_kernel(**kwargs, start=self.started_as)
         self.serve()
 
     def introduction(self) -> dict[str, Any]:
@@ -209,9 +185,10 @@ class ElasticKernelManager(RemoteKernelManager):
 
         What another one of the same spec and image said; or else no more than its language.
         """
-        known = self.parent.introductions.get(self._kind)
+        known: dict[str, Any] | None
+        known = self.parent.introductions.like(self.kernel_name, self._resource)
         if known is not None:
-            return dict(known)
+            return known
         try:
             language = self.runtime.catalog.model(self.kernel_name)["spec"]["language"]
         except KernelError:  # the spec has been deleted since
@@ -223,10 +200,15 @@ class ElasticKernelManager(RemoteKernelManager):
         self.reachable = True
         self.monitor.start(self.ip, dict(PORTS))
         self.monitor.kernel_info.add_done_callback(self._introduced)
-        for client in list(self.clients):
-            task = asyncio.create_task(_let_in(client))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
+        self.clients.let_in()
+
+    async def serve_again(self) -> None:
+        """Another process of the kernel answers: listen to it, and have the clients do so."""
+        self.ended = None
+        self.reachable = True
+        self._connect_control_socket()
+        self.monitor.start(self.ip, dict(PORTS))
+        await self.clients.reconnect()
 
     def adopt(self, found: Found, key: str) -> None:
         """Serve a kernel that another process of the gateway has started.
@@ -272,7 +254,7 @@ class ElasticKernelManager(RemoteKernelManager):
         proxy = self.process_proxy
         assert proxy is not None  # noqa: S101 - set by adopt
         try:
-            await proxy.follow(proxy.resource.incarnation, self._started.timeout)
+            await proxy.follow(proxy.resource.incarnation, self.started_as.timeout)
         except KernelError as error:
             self.end(Ending(error.reason, error.message))
             raise
@@ -312,14 +294,11 @@ class ElasticKernelManager(RemoteKernelManager):
         """
         if self.starting:
             # Nothing is there to throw away but the cells that wait; its place in line stays.
-            for client in self.clients:
-                client.drop()
+            self.clients.drop()
             return
-        if self._restart is None:
+        if not self._restarts.going_on:
             self._require_restartable()
-            self._begin(self._restart_process())
-        assert self._restart is not None  # noqa: S101 - just begun
-        await asyncio.shield(self._restart)
+        await self._restarts.restart(self._proxy)
 
     async def shutdown_kernel(self, *_: Any, **__: Any) -> None:
         """End the kernel: ask it, then delete its resource, and with it the pod."""
@@ -328,10 +307,10 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.ended is None and self.process_proxy and self.process_proxy.ip:
             # PID 1 of a container ignores SIGTERM: asking is what makes it end at once.
             self.request_shutdown()
-        self._disconnect()
+        self.disconnect()
         self.monitor.give_up()
         self.ended = self.ended or Ending("KernelShutDown", "This kernel was shut down.")
-        self._resume_clients()
+        self.clients.resume()
         self.kernel = None
         if self.process_proxy:
             self.runtime.reporter.forget(self.process_proxy.resource.name)
@@ -354,66 +333,6 @@ class ElasticKernelManager(RemoteKernelManager):
     def cleanup_resources(self, restart: bool = False) -> None:
         """Nothing: restart and shutdown do what there is to do, and know which of them it is."""
 
-    @property
-    def held(self) -> bool:
-        """Whether what clients send waits until the kernel is sealed or released."""
-        return self._hold is not None
-
-    def hold(self, idle_before: datetime) -> bool:
-        """Pass nothing on for a while, if the kernel is idle since then; whether it is held.
-
-        For a gateway of several processes: each holds before any of them seals.
-        """
-        if self.sealed:
-            return True
-        if not self._may_seal(idle_before):
-            return False
-        self._let_go()
-        self._hold = asyncio.get_running_loop().call_later(_HOLD, self.release)
-        for client in self.clients:
-            client.hold()
-        return True
-
-    def release(self) -> None:
-        """Pass on what clients have sent since `hold`."""
-        if self._hold is not None:
-            self._let_go()
-            if self.reachable:
-                self._resume_clients()
-
-    def _let_go(self) -> None:
-        if self._hold is not None:
-            self._hold.cancel()
-            self._hold = None
-
-    def _may_seal(self, idle_before: datetime) -> bool:
-        return self.ended is None and activities.may_seal(self.monitor.activity, idle_before)
-
-    def seal(self, idle_before: datetime) -> bool:
-        """End the kernel if it is idle since `idle_before`; returns whether it is sealed.
-
-        Between the look and the seal nothing else runs on the loop: what a client sent before has
-        been counted as activity, what comes after is refused.
-        """
-        if self.sealed:
-            return True
-        if not self._may_seal(idle_before):
-            self.release()
-            return False
-        self.sealed = True
-        self._let_go()
-        since = self.monitor.activity.last_activity
-        self.request_shutdown()
-        self.end(
-            Ending(
-                "KernelCulled",
-                f"This kernel was ended because it had been idle since {since:%H:%M} UTC: its "
-                "memory and GPU are free for others, its variables are gone. Start a new one "
-                "with Kernel > Change Kernel.",
-            )
-        )
-        return True
-
     def end(self, ending: Ending) -> None:
         """The kernel has ended: tell its clients, once."""
         if self.ended:
@@ -422,25 +341,42 @@ class ElasticKernelManager(RemoteKernelManager):
         self.log.info("kernel %s ended: %s: %s", self.kernel_id, ending.reason, ending.message)
         if self.process_proxy:
             self.runtime.reporter.forget(self.process_proxy.resource.name)
-        self._tell(ending.message)
-        self._disconnect()
+        self.clients.tell_ended(ending.message, self.monitor.activity.cell)
+        self.disconnect()
         self.monitor.give_up()
-        self._resume_clients()  # what they sent is answered first: nobody listens to the dead
+        self.clients.resume()  # what they sent is answered first: nobody listens to the dead
         if self._restarter:
             self._restarter.report_death()
+
+    def tell_restarted(self, message: str) -> None:
+        """The kernel's process was started again without anybody here having asked for it."""
+        self.clients.tell_ended(message, self.monitor.activity.cell)
+        if self._restarter:
+            self._restarter.report_restart()
+
+    def disconnect(self) -> None:
+        """Let nothing stay connected to the pod's address: it may be another kernel's soon."""
+        self.reachable = False
+        self._close_control_socket()
+        self.parent.stop_buffering(self.kernel_id)
+        self.clients.disconnect()
 
     def look(self) -> None:
         """The watch has news of the kernel's resource."""
         proxy = self.process_proxy
-        if self.shutting_down or self._restart or proxy is None:
+        if self.shutting_down or self._restarts.going_on or proxy is None:
             return
         incarnation = kernel_resource.incarnation(proxy.resource.current())
-        if incarnation > proxy.resource.incarnation and not self.sealed and not self.starting:
-            self._follow(incarnation)  # somebody has restarted it by another process
+        if (
+            incarnation > proxy.resource.incarnation
+            and not self.sealing.sealed
+            and not self.starting
+        ):
+            # Somebody has restarted it by another process.
+            self._restarts.follow_pod(proxy, incarnation)
             return
         if progress := self.progress:
-            for client in self.clients:
-                client.show_progress(progress)
+            self.clients.show_progress(progress)
         if self.kernel is None:
             return
         if ending := proxy.resource.ending():
@@ -449,7 +385,7 @@ class ElasticKernelManager(RemoteKernelManager):
             )
             self.end(told)
         elif not self.starting and (restart_id := proxy.resource.unseen_restart()):
-            self._begin(self._follow_restart(restart_id))
+            self._restarts.follow_restart(proxy, restart_id)
 
     def report(self) -> None:
         """Have status.activity say what is known now."""
@@ -479,7 +415,7 @@ class ElasticKernelManager(RemoteKernelManager):
             model["reason"] = self.reason
         if self.owner.server is not None:
             model["server"] = self.owner.server
-        if self.process_proxy and (kept := sessions_of(self.process_proxy.resource.current())):
+        if kept := sessions_of(self._resource):
             model["sessions"] = kept
         return model
 
@@ -495,108 +431,11 @@ class ElasticKernelManager(RemoteKernelManager):
         return self.process_proxy
 
     @property
-    def _kind(self) -> tuple[str, str]:
-        """Kernels of one kind say the same of themselves: spec's name and image."""
-        resource = self.process_proxy.resource.current() if self.process_proxy else None
-        template = kinds.spec_of(resource or {}).get("template") or {}
-        containers = podtemplate.containers(template)
-        kernel = containers[podtemplate.kernel_index(template)] if containers else {}
-        return self.kernel_name, kernel.get("image", "")
+    def _resource(self) -> kinds.Object | None:
+        return self.process_proxy.resource.current() if self.process_proxy else None
 
     def _introduced(self, reply: Future[dict[str, Any]]) -> None:
-        if "language_info" in reply.result():
-            self.parent.introductions[self._kind] = reply.result()
-
-    @property
-    def _started(self) -> KernelStart:
-        assert self.start is not None  # noqa: S101 - set before anything else is asked
-        return self.start
-
-    def _begin(self, restart: Coroutine[Any, Any, None]) -> None:
-        self._restart = asyncio.create_task(restart)
-        self._restart.add_done_callback(self._restarted)
-
-    async def _restart_process(self) -> None:
-        grace = _GRACE if self.monitor.activity.execution_state == IDLE else _GRACE_BUSY
-        if self.ended is None:
-            self.request_shutdown(restart=True)
-        await self._move(self._new_process(grace))
-
-    async def _new_process(self, grace: int) -> None:
-        """In the kernel's pod if it has one and that can be done, else in a new one."""
-        proxy, timeout = self._proxy, self._started.timeout
-        if self.ended is None:
-            problem = await proxy.restart_in_place(grace, timeout)
-        else:
-            problem = self.ended.message
-        if problem is not None:
-            self.log.info("kernel %s gets a new pod: %s", self.kernel_id, problem)
-            await proxy.replace_pod(timeout)
-
-    async def _follow_restart(self, restart_id: str) -> None:
-        """Somebody else has the process started again: another gateway, or the hub's service."""
-        proxy = self._proxy
-        told = kernel_resource.restart_of(proxy.resource.current())
-        if told.get("cause") == Reason.HEARTBEAT_LOST and not self.ended:
-            message = endings.of_process(str(told.get("message")), self.monitor.activity)
-            self._tell(message)
-            if self._restarter:
-                self._restarter.report_restart()
-        await self._move(self._other_process(restart_id))
-
-    async def _other_process(self, restart_id: str) -> None:
-        problem = await self._proxy.restarted(restart_id, self._started.timeout)
-        if problem:
-            # It was not restarted, or does not answer: the heart will tell.
-            self.log.warning("kernel %s: %s", self.kernel_id, problem)
-
-    def _follow(self, incarnation: int) -> None:
-        """Move to a pod that another process of the gateway has asked for."""
-        self.ended = None
-        self._begin(self._move(self._proxy.follow(incarnation, self._started.timeout)))
-
-    async def _move(self, process: Coroutine[Any, Any, None]) -> None:
-        """Let go of the present process, and connect to another once that answers."""
-        self._disconnect()
-        self.monitor.reset()
-        try:
-            await process
-        except KernelError as error:
-            if not self.shutting_down:
-                self.ended = None
-                message = f"The kernel could not be restarted. {error.message} Start a new one."
-                self.end(Ending(error.reason, message))
-            raise
-        if self.shutting_down:
-            return
-        self.ended = None
-        self.reachable = True
-        self._connect_control_socket()
-        self.monitor.start(self.ip, dict(PORTS))
-        await asyncio.gather(*(client.reconnect() for client in self.clients))
-
-    def _tell(self, message: str) -> None:
-        for client in list(self.clients):
-            client.tell_ended(message, self.monitor.activity.cell)
-
-    def _disconnect(self) -> None:
-        """Let nothing stay connected to the pod's address: it may be another kernel's soon."""
-        self.reachable = False
-        self._close_control_socket()
-        self.parent.stop_buffering(self.kernel_id)
-        for client in list(self.clients):
-            client.disconnect()
-
-    def _restarted(self, task: asyncio.Task[None]) -> None:
-        self._restart = None
-        if not task.cancelled():
-            task.exception()  # told to whoever asked for the restart
-        self.look()
-        self._resume_clients()
-
-    def _resume_clients(self) -> None:
-        for client in list(self.clients):
-            client.resume()
+        self.parent.introductions.learn(self.kernel_name, self._resource, reply.result())
 
     def _require_alive(self) -> None:
         if self.ended:
@@ -604,7 +443,7 @@ class ElasticKernelManager(RemoteKernelManager):
 
     def _require_restartable(self) -> None:
         proxy = self.process_proxy
-        if self.sealed or proxy is None or not proxy.resource.exists():
+        if self.sealing.sealed or proxy is None or not proxy.resource.exists():
             message = self.reason or "The kernel's resource is gone. Start a new kernel."
             raise KernelError(409, "KernelGone", message)
 
@@ -612,8 +451,3 @@ class ElasticKernelManager(RemoteKernelManager):
 def _seen(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         task.exception()  # told to whoever asked for the start, or in the kernel's own state
-
-
-async def _let_in(client: KernelClient) -> None:
-    await client.reconnect()
-    client.resume()

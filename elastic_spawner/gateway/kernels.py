@@ -15,6 +15,7 @@ from zmq import MAX_SOCKETS
 from elastic_spawner.gateway import adoption
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.introductions import Introductions
 from elastic_spawner.gateway.kernel_resource import Ending
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.proxy import KernelStart
@@ -43,14 +44,11 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
 
     Of Enterprise Gateway's own ways to start and end kernels none is used: they keep the request's
     environment on the manager they share, count limits per process, and poll.
-
-    introductions: contents of kernel_info_replies by spec and image, for clients that come before
-    a kernel answers.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.introductions: dict[tuple[str, str], dict[str, Any]] = {}
+        self.introductions = Introductions()
         self._adoptions: dict[str, asyncio.Task[None]] = {}
         self._adopts = True
         self._given_up: set[str] = set()
