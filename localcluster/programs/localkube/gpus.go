@@ -24,8 +24,9 @@ type gpuPlugin struct {
 	ids []*devices.Device
 }
 
-// serveGPUs registers with the kubelet and returns once the kubelet's socket was replaced, which
-// means that the kubelet restarted and forgot the plugin: the supervisor starts it again.
+// serveGPUs registers with the kubelet and returns once that has restarted and forgotten the
+// plugin: the supervisor starts it again. A kubelet that starts removes the sockets of plugins;
+// whether its own is another can't be told from the inode, which may be used again.
 func serveGPUs(args []string) error {
 	flags := flag.NewFlagSet("gpus", flag.ExitOnError)
 	count := flags.Int("count", 2, "how many GPUs the node says it has")
@@ -37,8 +38,8 @@ func serveGPUs(args []string) error {
 		plugin.ids = append(plugin.ids,
 			&devices.Device{ID: fmt.Sprintf("GPU-%d", i), Health: devices.Healthy})
 	}
-	kubelet, err := os.Stat(devices.KubeletSocket)
-	for ; os.IsNotExist(err); kubelet, err = os.Stat(devices.KubeletSocket) {
+	_, err := os.Stat(devices.KubeletSocket)
+	for ; os.IsNotExist(err); _, err = os.Stat(devices.KubeletSocket) {
 		time.Sleep(100 * time.Millisecond) // the kubelet is starting
 	}
 	if err != nil {
@@ -65,8 +66,7 @@ func serveGPUs(args []string) error {
 	}
 	fmt.Printf("registered %d x %s\n", *count, gpuResource)
 	for range time.Tick(time.Second) {
-		now, err := os.Stat(devices.KubeletSocket)
-		if err != nil || !os.SameFile(kubelet, now) {
+		if _, err := os.Stat(socket); err != nil {
 			return fmt.Errorf("the kubelet restarted; registering again")
 		}
 	}
