@@ -1,7 +1,8 @@
 """How soon a gateway that was killed serves its kernels again.
 
 The gateway is a process of its own. Of its kernels there is what it finds them by, JupyterKernels
-and Secrets, and an address each where a heartbeat is answered; there is a hub that knows one user.
+and Secrets, and an address each where heartbeats and questions are answered; there is a hub that
+knows one user.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import secrets
 import statistics
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import zmq.asyncio
 from aiohttp import web
+from jupyter_client.session import Session
 
 from benchmarks.service import GATEWAY, a_gateway, each, free_port, fresh_namespace
 from demo.install import ROOT
@@ -40,6 +43,15 @@ _PYTHON = ROOT / ".venv-gateway" / "bin" / "python"
 _TOKEN = secrets.token_hex(16)
 _USER = "bench"
 _SECONDS = 120.0
+_INTRODUCTION = {
+    "status": "ok",
+    "protocol_version": "5.3",
+    "implementation": "none",
+    "implementation_version": "0",
+    "language_info": {"name": "python", "version": "3"},
+    "banner": "",
+    "help_links": [],
+}
 
 
 async def measure(cluster: Cluster, count: int, rounds: int) -> dict[str, float]:
@@ -57,9 +69,9 @@ async def measure(cluster: Cluster, count: int, rounds: int) -> dict[str, float]
         for _ in range(rounds + 1):
             alone.append(await gateway.until_it_lists(0))
             await gateway.kill()
-        addresses = [f"127.50.{n // 250}.{n % 250 + 1}" for n in range(count)]
-        async with _hearts(addresses):
-            await each(addresses, lambda address: _kernel(cluster, namespace, address))
+        keys = {f"127.50.{n // 250}.{n % 250 + 1}": secrets.token_hex(16) for n in range(count)}
+        async with _kernels(keys):
+            await each(keys.items(), lambda one: _kernel(cluster, namespace, *one))
             for turn in range(rounds + 1):
                 found.append(await gateway.until_it_lists(count))
                 await gateway.kill()
@@ -127,7 +139,7 @@ class _Gateway:
         await self._process.wait()
 
 
-async def _kernel(cluster: Cluster, namespace: str, address: str) -> None:
+async def _kernel(cluster: Cluster, namespace: str, address: str, key: str) -> None:
     """An idle kernel's Secret and JupyterKernel, as gateway and service leave them."""
     request = KernelRequest(
         kernel_id=str(uuid.uuid4()),
@@ -141,7 +153,7 @@ async def _kernel(cluster: Cluster, namespace: str, address: str) -> None:
         interrupt_mode="message",
         template={"spec": {"containers": [{"name": "kernel"}]}},
     )
-    connection = connection_info(address, secrets.token_hex(16))
+    connection = connection_info(address, key)
     await cluster.create(SECRETS, namespace, connection_secret(request, json.dumps(connection)))
     kernel = jupyter_kernel(request)
     await cluster.create(JUPYTER_KERNELS, namespace, kernel)
@@ -183,26 +195,48 @@ def _idle(address: str) -> Object:
 
 
 @contextlib.asynccontextmanager
-async def _hearts(addresses: list[str]) -> AsyncIterator[None]:
-    """Heartbeats are answered at these addresses."""
+async def _kernels(keys: Mapping[str, str]) -> AsyncIterator[None]:
+    """What a gateway hears of idle kernels, at these addresses, signed with these keys.
+
+    Heartbeats and kernel_info_requests are answered. The other ports are there: a gateway would
+    try them again and again.
+    """
     context = zmq.asyncio.Context()
-    context.set(zmq.ContextOption.MAX_SOCKETS, len(addresses) + 10)
+    context.set(zmq.ContextOption.MAX_SOCKETS, 4 * len(keys) + 10)
 
-    async def beat(address: str) -> None:
-        with context.socket(zmq.SocketType.REP) as heart:
-            heart.linger = 0
-            heart.bind(f"tcp://{address}:{PORTS['hb_port']}")
-            while True:
-                await heart.send(await heart.recv())
+    def bound(stack: contextlib.ExitStack, kind: int, address: str, port: str) -> Any:
+        socket = stack.enter_context(context.socket(kind))
+        socket.linger = 0
+        socket.bind(f"tcp://{address}:{PORTS[port]}")
+        return socket
 
-    tasks = [asyncio.create_task(beat(address)) for address in addresses]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        context.term()
+    async def beat(heart: zmq.asyncio.Socket) -> None:
+        while True:
+            await heart.send(await heart.recv())
+
+    async def answer(shell: zmq.asyncio.Socket, session: Session) -> None:
+        while True:
+            identities, parts = session.feed_identities(await shell.recv_multipart())
+            request = session.deserialize(parts)
+            reply = session.msg("kernel_info_reply", _INTRODUCTION, parent=request)
+            await shell.send_multipart(session.serialize(reply, ident=identities))
+
+    with contextlib.ExitStack() as stack:
+        tasks = []
+        for address, key in keys.items():
+            heart = bound(stack, zmq.SocketType.REP, address, "hb_port")
+            shell = bound(stack, zmq.SocketType.ROUTER, address, "shell_port")
+            bound(stack, zmq.SocketType.PUB, address, "iopub_port")
+            bound(stack, zmq.SocketType.ROUTER, address, "control_port")
+            tasks.append(asyncio.create_task(beat(heart)))
+            tasks.append(asyncio.create_task(answer(shell, Session(key=key.encode()))))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    context.term()
 
 
 @contextlib.asynccontextmanager
