@@ -4,7 +4,8 @@ The only folder that imports kubernetes_asyncio, and ignorant of Jupyter: it wor
 of any kind.
 """
 
-from hub_service.kube.client import Cluster, ConfigurationError, ResourceType
+from hub_service.kube.access import ConfigurationError
+from hub_service.kube.client import Cluster, ResourceType
 from hub_service.kube.controller import Controller
 from hub_service.kube.errors import ApiError
 from hub_service.kube.execute import Executed

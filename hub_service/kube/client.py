@@ -1,24 +1,20 @@
 """The Kubernetes API on plain dicts.
 
-kubernetes_asyncio does the authentication, TLS and token refresh; its generated classes are left
-aside because reading lists into them costs several times what reading JSON does. Every request has
-a time-out: without one, a connection whose other end has gone would be waited on for ever.
+kubernetes_asyncio's generated classes are left aside because reading lists into them costs several
+times what reading JSON does. Every request has a time-out: without one, a connection whose other
+end has gone would be waited on for ever.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import aiohttp
-from kubernetes_asyncio import config as kubernetes_config
-from kubernetes_asyncio.client import ApiClient, Configuration
 
-from hub_service.kube.connections import proxy, session
+from hub_service.kube.access import Access, from_environment
 from hub_service.kube.errors import ApiError, unanswered
 from hub_service.kube.execute import Executed, execute
 
@@ -50,21 +46,17 @@ class ResourceType(Protocol):
         """Name in objects."""
 
 
-class ConfigurationError(Exception):
-    """No usable way to the API server: neither a pod's own nor a kubeconfig."""
-
-
 class Cluster:
     """One API server. Made by `from_environment`."""
 
     def __init__(
         self,
-        api: ApiClient,
+        access: Access,
         *,
         request_timeout: float = 15.0,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._api = api
+        self._access = access
         self._request_timeout = request_timeout
         self._timeout = aiohttp.ClientTimeout(total=request_timeout, sock_connect=5.0)
         self._may_write = may_write
@@ -74,48 +66,14 @@ class Cluster:
 
         Where `may_write` says no, a write is not sent, but raises ApiError 0, reason NotAllowedNow.
         """
-        return Cluster(self._api, request_timeout=self._request_timeout, may_write=may_write)
+        return Cluster(self._access, request_timeout=self._request_timeout, may_write=may_write)
 
     @classmethod
     @asynccontextmanager
     async def from_environment(cls, *, request_timeout: float = 15.0) -> AsyncIterator[Cluster]:
-        """Connect as a pod does, or by the kubeconfig that KUBECONFIG names (default ~/.kube).
-
-        The pod's own way is taken where KUBERNETES_SERVICE_HOST is set and KUBECONFIG is not.
-        Raises ConfigurationError. Nothing is asked of the server yet.
-        """
-        configuration = Configuration()
-        refresh: asyncio.Task[None] | None = None
-        try:
-            if os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
-                kubernetes_config.load_incluster_config(client_configuration=configuration)
-            else:
-                loader = await kubernetes_config.load_kube_config(
-                    config_file=os.environ.get("KUBECONFIG") or "~/.kube/config",
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
-                # Ends by itself where the kubeconfig's credentials don't expire.
-                refresh = asyncio.create_task(
-                    kubernetes_config.refresh_token(loader, configuration)
-                )
-        except (kubernetes_config.ConfigException, OSError) as error:
-            raise ConfigurationError(
-                f"No way to a Kubernetes API server: {error} Set KUBECONFIG to a kubeconfig file, "
-                "or run in a pod with a service account."
-            ) from error
-        configuration.proxy = proxy(configuration)
-        try:
-            async with ApiClient(configuration) as api:
-                await api.rest_client.pool_manager.close()
-                api.rest_client.pool_manager = session(configuration)
-                yield cls(api, request_timeout=request_timeout)
-        finally:
-            if refresh is not None:
-                refresh.cancel()
-            # Connections whose making was cancelled end by themselves a moment later; the loop
-            # should not be closed over them.
-            await asyncio.sleep(0.05)
+        """Connect: see `access.from_environment`. Raises ConfigurationError."""
+        async with from_environment() as access:
+            yield cls(access, request_timeout=request_timeout)
 
     async def get(self, resource: ResourceType, namespace: str | None, name: str) -> Object:
         """One object. ApiError 404 where there is none."""
@@ -262,7 +220,7 @@ class Cluster:
     ) -> Executed:
         """Run a command in a container to its end: see `execute.execute`. Raises ApiError."""
         self._check_may_write()
-        return await execute(self._api, namespace, pod, container, command, timeout=timeout)
+        return await execute(self._access, namespace, pod, container, command, timeout=timeout)
 
     async def _request(
         self,
@@ -308,17 +266,16 @@ class Cluster:
         timeout: aiohttp.ClientTimeout | None = None,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept, "Content-Type": content_type}
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"])
-        response: aiohttp.ClientResponse = await self._api.rest_client.request(
+        headers |= await self._access.authorization()
+        return await self._access.session.request(
             method,
-            self._api.configuration.host + path,
-            query_params=dict(query),
+            self._access.url(path),
+            params=query,
             headers=headers,
-            body=body,
-            _preload_content=False,
-            _request_timeout=timeout or self._timeout,
+            data=None if body is None else json.dumps(body),
+            timeout=timeout or self._timeout,
+            **self._access.routing,
         )
-        return response
 
 
 def _path(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from kubernetes_asyncio.client import Configuration
+
+if TYPE_CHECKING:
+    from kubernetes_asyncio.client import Configuration
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
-from kubernetes_asyncio.client import ApiClient
 
+from hub_service.kube.access import Access
 from hub_service.kube.errors import ApiError, unanswered
 
 # The server's name for messages whose first byte says which stream they belong to.
@@ -29,7 +29,7 @@ class Executed:
 
 
 async def execute(
-    api: ApiClient,
+    access: Access,
     namespace: str,
     pod: str,
     container: str,
@@ -42,8 +42,6 @@ async def execute(
     Raises ApiError: with the server's status where it refuses, 500 where the command could not be
     started, 0 (reason Timeout) where it has not ended after `timeout` seconds; it may go on then.
     """
-    headers: dict[str, str] = {}
-    await api.update_params_for_auth(headers, [], ["BearerToken"])
     query = [("container", container), ("stdout", "true"), ("stderr", "true")]
     query += [("command", word) for word in command]
     path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/exec?{urlencode(query)}"
@@ -51,11 +49,11 @@ async def execute(
     try:
         async with (
             asyncio.timeout(timeout),
-            api.rest_client.pool_manager.ws_connect(
-                api.configuration.host + path,
-                headers=headers,
+            access.session.ws_connect(
+                access.url(path),
+                headers=await access.authorization(),
                 protocols=[_PROTOCOL],
-                proxy=api.rest_client.proxy,
+                **access.routing,
             ) as socket,
         ):
             async for message in socket:
