@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.service import GATEWAY, each, fresh_namespace, service
+from benchmarks.service import GATEWAY, SPEC, each, fresh_namespace, service
 from demo.observe import watching
 from hub_service import kernel
 from hub_service.kinds import JUPYTER_KERNELS, PODS, Object, name_of, status_of
@@ -44,7 +44,7 @@ def a_kernel(number: int, pod_spec: Mapping[str, Any] = WAITING) -> Object:
             "kernelID": kernel_id,
             "owner": f"user-{number // _PER_USER}",
             "server": "",
-            "kernelSpecName": "python",
+            "kernelSpecName": SPEC,
             "gateway": {"name": GATEWAY},
             "connectionSecret": name,
             "template": {"spec": {"containers": [container], **pod_spec}},

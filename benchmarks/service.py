@@ -24,13 +24,20 @@ import aiohttp
 import yaml
 
 from demo.install import ROOT, kubectl
-from hub_service.kinds import JUPYTER_GATEWAYS, NAMESPACES, Object, Resource
+from hub_service.kinds import (
+    JUPYTER_GATEWAYS,
+    JUPYTER_KERNEL_SPECS,
+    NAMESPACES,
+    Object,
+    Resource,
+)
 from hub_service.kube import ApiError, Cluster
 
 T = TypeVar("T")
 
 IN_FLIGHT = 32
 GATEWAY = "simulated"
+SPEC = "python"
 _FLOW_SCHEMAS = Resource("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "FlowSchema")
 _ACCOUNT = "elastic-service"
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -121,9 +128,10 @@ def _stat(pid: int) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def service(cluster: Cluster, namespace: str) -> AsyncIterator[Service]:
-    """Run the service of this checkout for that namespace, with one gateway in it."""
+    """Run the service of this checkout for that namespace, in which are a gateway and a spec."""
     _allow(namespace)
     await cluster.create(JUPYTER_GATEWAYS, namespace, a_gateway(namespace))
+    await cluster.create(JUPYTER_KERNEL_SPECS, namespace, a_spec())
     port = free_port()
     settings = {
         "hub": {"enabled": False},
@@ -164,6 +172,16 @@ async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
                         return
             await asyncio.sleep(0.1)
     raise RuntimeError(f"the service ended with status {process.returncode}")
+
+
+def a_spec() -> Object:
+    """The JupyterKernelSpec that all kernels are started from."""
+    return {
+        "apiVersion": JUPYTER_KERNEL_SPECS.api_version,
+        "kind": JUPYTER_KERNEL_SPECS.kind,
+        "metadata": {"name": SPEC},
+        "spec": {"language": "python", "displayName": "Python", "image": "elastic/none:none"},
+    }
 
 
 def a_gateway(namespace: str) -> Object:

@@ -240,7 +240,8 @@ class Controllers:
         self._follow(controller, self._watches.gateways)
         controller.follow(self._watches.gateway_deployments)
         controller.follow(self._watches.kernel_specs, reconciler.gateways_of_namespace)
-        controller.follow(self._watches.kernels, gateway_reconciling.gateway_of_kernel)
+        # A burst of kernels is counted once or twice, not a thousand times.
+        controller.follow(self._watches.kernels, gateway_reconciling.gateway_of_kernel, within=1.0)
         controller.follow(self._watches.notebooks, gateway_reconciling.gateways_of_notebook)
         return controller
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 
 from hub_service.kube.errors import ApiError
 from hub_service.kube.observer import Nobody, Observer
@@ -49,7 +50,7 @@ class Controller:
         self._observer: Observer = Nobody()
         self._reconcile = reconcile
         self._workers = workers
-        self._follows: list[tuple[Reflector, Concerns]] = []
+        self._follows: list[tuple[Reflector, Concerns, float]] = []
         self._waits_for: list[Reflector] = []
 
     def observed_by(self, observer: Observer) -> None:
@@ -57,13 +58,19 @@ class Controller:
         self._observer = observer
 
     def follow(
-        self, reflector: Reflector, concerns: Concerns = itself, *, waits: bool = True
+        self,
+        reflector: Reflector,
+        concerns: Concerns = itself,
+        *,
+        waits: bool = True,
+        within: float = 0.0,
     ) -> None:
         """Reconcile the keys that each change of this reflector's objects concerns.
 
-        waits: whether nothing is reconciled before its first list is there.
+        waits: whether nothing is reconciled before its first list is there. within: seconds that it
+        may take, for what many changes concern alike: they cause one reconciliation then.
         """
-        self._follows.append((reflector, concerns))
+        self._follows.append((reflector, concerns, within))
         if waits:
             self._waits_for.append(reflector)
 
@@ -73,8 +80,8 @@ class Controller:
             await reflector.synced()
         try:
             with ExitStack() as stack:
-                for reflector, concerns in self._follows:
-                    on_change = self._adder(concerns)
+                for reflector, concerns, within in self._follows:
+                    on_change = self._adder(concerns, within)
                     stack.enter_context(reflector.subscribed(on_change))
                     for item in reflector.store:
                         on_change(key_of(item), None, item)
@@ -84,10 +91,12 @@ class Controller:
         finally:
             self.queue.close()
 
-    def _adder(self, concerns: Concerns) -> OnChange:
+    def _adder(self, concerns: Concerns, within: float) -> OnChange:
+        add = partial(self.queue.add_within, delay=within) if within else self.queue.add
+
         def on_change(key: Key, old: Object | None, new: Object | None) -> None:
             for concerned in concerns(key, old, new):
-                self.queue.add(concerned)
+                add(concerned)
 
         return on_change
 
@@ -115,5 +124,5 @@ class Controller:
             failed = False
             self.queue.forget(key)
             if again is not None:
-                self.queue.add_after(key, again)
+                self.queue.add_within(key, again)  # a change meanwhile may want it sooner
         self._observer.reconciled(self.name, time.monotonic() - started, failed=failed)

@@ -32,9 +32,10 @@ class Timing:
     duration: float = 15.0
     deadline: float = 10.0
     stop_within: float = 3.0
-    renew: float = 3.0
+    renew: float = 2.0
     retry: float = 1.0
-    request: float = 3.0
+    # An API server with too much to do takes seconds for an answer, too.
+    request: float = 5.0
 
     def __post_init__(self) -> None:
         if self.deadline + self.stop_within >= self.duration:

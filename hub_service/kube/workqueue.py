@@ -61,6 +61,17 @@ class WorkQueue(Generic[K]):
         loop = asyncio.get_running_loop()
         self._timers[key] = loop.call_later(max(delay, 0.0), self._fire, key)
 
+    def add_within(self, key: K, delay: float) -> None:
+        """Ask for a key to be worked on in `delay` seconds at the latest.
+
+        However often that is asked meanwhile, it is worked on once.
+        """
+        if key in self._wanted:
+            return
+        timer = self._timers.get(key)
+        if timer is None or timer.when() > asyncio.get_running_loop().time() + delay:
+            self.add_after(key, delay)
+
     def add_after_failure(self, key: K) -> float:
         """Ask for another try, later after each failure since `forget`; the delay in seconds."""
         if key not in self._failures:

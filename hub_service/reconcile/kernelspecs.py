@@ -45,6 +45,8 @@ BY_TEMPLATE = "template"
 _TRY_AGAIN = timedelta(minutes=5)
 # Templates of other namespaces are not watched.
 _READ_AGAIN = 60.0
+# A burst of kernels is counted once or twice, not a thousand times.
+_COUNT_WITHIN = 1.0
 
 Clock = Callable[[], datetime]
 
@@ -86,14 +88,14 @@ def controllers(
     spec_controller = Controller("kernel spec", of_specs.reconcile, workers=2)
     spec_controller.follow(specs, _if_meant_differently)
     spec_controller.follow(templates, of_specs.specs_of_template)
-    spec_controller.follow(kernels, _spec_of_kernel_that_came_or_went)
+    spec_controller.follow(kernels, _spec_of_kernel_that_came_or_went, within=_COUNT_WITHIN)
     of_templates = TemplateReconciler(
         cluster, specs=specs, templates=templates, kernels=kernels, clock=clock
     )
     template_controller = Controller("kernel template", of_templates.reconcile, workers=2)
     template_controller.follow(templates, _if_meant_differently)
     template_controller.follow(specs, _templates_of_spec)
-    template_controller.follow(kernels, _template_of_kernel_that_came_or_went)
+    template_controller.follow(kernels, _template_of_kernel_that_came_or_went, within=_COUNT_WITHIN)
     return spec_controller, template_controller
 
 

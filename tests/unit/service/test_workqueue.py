@@ -66,6 +66,27 @@ async def test_the_last_delay_counts():
     queue.close()
 
 
+async def test_within_a_time_is_once_in_it():
+    queue = WorkQueue()
+    queue.add_within("a", 0.02)
+    for _ in range(5):
+        queue.add_within("a", 30)  # doesn't put it off
+    assert await take(queue) == "a"
+    queue.add_within("a", 0.02)  # while it is worked on
+    queue.done("a")
+    assert await take(queue) == "a"
+    queue.done("a")
+    queue.add("a")
+    queue.add_within("a", 0.01)  # it is about to be looked at anyway
+    assert await take(queue) == "a"
+    queue.done("a")
+    await nothing_comes(queue)
+    queue.add_within("b", 30)
+    queue.add_within("b", 0.01)
+    assert await take(queue) == "b"
+    queue.close()
+
+
 async def test_a_cancelled_timer_stays_silent():
     queue = WorkQueue()
     queue.add_after("a", 0.01)
