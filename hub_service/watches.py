@@ -26,13 +26,14 @@ from hub_service.kinds import (
     PODS,
     Resource,
 )
-from hub_service.kube import Cluster, Key, Reflector
+from hub_service.kube import Cluster, Controller, Key, Reflector
+from hub_service.kube.controller import Concerns, itself
 from hub_service.reconcile import admissions, kernel_pods
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import starts as start_reconciling
 from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
-from hub_service.reconcile.namespaces import Scope
+from hub_service.reconcile.namespaces import Scope, all_of_new_namespace
 from hub_service.settings import Settings
 from hub_service.starts import events as pod_events
 from hub_service.starts.line import unscheduled
@@ -42,6 +43,7 @@ class Watches:
     """Reflectors of the namespaces that the service looks after, which `scope` tells."""
 
     def __init__(self, cluster: Cluster, config: Settings) -> None:
+        self._shared = config.namespace
         self.users: Reflector | None = None
         self._of_users: list[Reflector] = []
         if config.user_namespaces.enabled:
@@ -107,6 +109,18 @@ class Watches:
             label_selector=_selector(COMPONENT_GATEWAY),
             indexers={BY_GATEWAY: replicas.gateway_of_pod},
         )
+
+    def follow(
+        self, controller: Controller, reflector: Reflector, concerns: Concerns = itself
+    ) -> None:
+        """Have a controller reconcile what changes, and what is in a namespace that comes."""
+        controller.follow(reflector, concerns)
+        if self.users is not None:
+            controller.follow(self.users, all_of_new_namespace(reflector))
+
+    def spec_namespace(self, namespace: str) -> str:
+        """Where the kernel specs of a namespace's gateways are: users have those of all."""
+        return self._shared if self.scope.is_users(namespace) else namespace
 
     def gateway_urls(self, name: str, namespace: str) -> list[str]:
         """Where the pods of a gateway are reached that may have taken messages for a kernel."""

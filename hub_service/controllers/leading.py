@@ -1,4 +1,4 @@
-"""What acts while the service leads: controllers, put together, and who follows what.
+"""What acts while the service leads: all controllers, those of kernels made here.
 
 Made anew for each time of leading, so that nothing is remembered from before: another may have led
 meanwhile.
@@ -11,41 +11,33 @@ import logging
 from datetime import timedelta
 from functools import partial
 
-from hub_service import gateway, liveness, notebook
+from hub_service import liveness
 from hub_service.activity import GatewayClient
-from hub_service.kinds import JUPYTER_GATEWAYS, LABEL_MANAGED_BY, MANAGER, Object
-from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
+from hub_service.controllers.gateways import (
+    apply_shared_gateway,
+    gateway_controller,
+    user_gateway_controller,
+)
+from hub_service.controllers.namespaces import namespace_controllers
+from hub_service.controllers.notebooks import notebook_controller
+from hub_service.kube import ApiError, Cluster, Controller, Key, WorkQueue
 from hub_service.kube.backoff import Backoff
-from hub_service.kube.controller import Concerns, itself
 from hub_service.metrics import Metrics
-from hub_service.namespaces import KERNEL_SPECS_ROLE
 from hub_service.notebook_tokens import token_hash
-from hub_service.reconcile import gateways as gateway_reconciling
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
-from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import orphans
-from hub_service.reconcile import user_gateways as user_gateway_reconciling
 from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.connections import ConnectionsReconciler, of_new
 from hub_service.reconcile.culling import Culling, GatewayUrls
-from hub_service.reconcile.gateways import GatewayReconciler
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
 from hub_service.reconcile.kernels import KernelReconciler, is_urgent
-from hub_service.reconcile.namespaces import (
-    KernelSpecsReconciler,
-    NamespaceReconciler,
-    NetworkPolicyReconciler,
-    all_of_new_namespace,
-)
-from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.reconcile.orphans import SecretSweep
 from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.servers import Servers, ServersOf, Tell
 from hub_service.reconcile.starts import Starts
-from hub_service.reconcile.user_gateways import UserGatewayReconciler
 from hub_service.settings import Settings
 from hub_service.starts.judge import Times
 from hub_service.watches import Watches
@@ -100,10 +92,15 @@ class Controllers:
                 templates=watches.templates,
                 kernels=watches.kernels,
             ),
-            self._gateway_controller(None if config.hub.enabled else token_hash(token)),
-            self._notebook_controller(),
+            gateway_controller(
+                cluster,
+                config,
+                watches,
+                service_token_hash=None if config.hub.enabled else token_hash(token),
+            ),
+            notebook_controller(cluster, config, watches),
+            *self._orphan_controllers(),
         ]
-        self._controllers += self._orphan_controllers()
         self._secrets = SecretSweep(
             cluster,
             kernels=watches.kernels,
@@ -111,9 +108,10 @@ class Controllers:
             grace=timedelta(seconds=config.orphans.grace),
         )
         if servers_of is not None:
-            self._controllers.append(self._user_gateway_controller(servers_of))
+            controller = user_gateway_controller(cluster, watches, servers_of=servers_of)
+            self._controllers.append(controller)
         if watches.users is not None:
-            self._controllers += self._namespace_controllers(watches.users)
+            self._controllers += namespace_controllers(cluster, config, watches, watches.users)
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
@@ -137,7 +135,7 @@ class Controllers:
             if self._servers is not None:
                 group.create_task(self._servers.run())
             if self._config.has_shared_gateway:
-                group.create_task(self._apply_shared_gateway())
+                group.create_task(apply_shared_gateway(self._cluster, self._config))
 
     async def _refresh_kernels(self) -> None:
         """Have what others admitted: quotas are decided on the copy."""
@@ -183,7 +181,7 @@ class Controllers:
         )
         reconcile = self._watches.scope.within(reconciler.reconcile)
         controller = Controller("kernel", reconcile, workers=32, queue=queue)
-        self._follow(controller, self._watches.kernels)
+        self._watches.follow(controller, self._watches.kernels)
         controller.follow(self._watches.pods, kernel_of_pod)
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
@@ -222,64 +220,6 @@ class Controllers:
         controller.follow(self._watches.kernels, of_new)
         return controller
 
-    def _gateway_controller(self, service_token_hash: str | None) -> Controller:
-        reconciler = GatewayReconciler(
-            self._cluster,
-            gateways=self._watches.gateways,
-            deployments=self._watches.gateway_deployments,
-            kernel_specs=self._watches.kernel_specs,
-            kernels=self._watches.kernels,
-            notebooks=self._watches.notebooks,
-            defaults=_gateway_defaults(self._config),
-            spec_namespace=self._spec_namespace,
-            covers=self._watches.scope.covers,
-            service_token_hash=service_token_hash,
-        )
-        reconcile = self._watches.scope.within(reconciler.reconcile)
-        controller = Controller("gateway", reconcile, workers=2)
-        self._follow(controller, self._watches.gateways)
-        controller.follow(self._watches.gateway_deployments)
-        controller.follow(self._watches.kernel_specs, reconciler.gateways_of_namespace)
-        # A burst of kernels is counted once or twice, not a thousand times.
-        controller.follow(self._watches.kernels, gateway_reconciling.gateway_of_kernel, within=1.0)
-        controller.follow(self._watches.notebooks, gateway_reconciling.gateways_of_notebook)
-        return controller
-
-    def _notebook_controller(self) -> Controller:
-        reconciler = NotebookReconciler(
-            self._cluster,
-            notebooks=self._watches.notebooks,
-            gateways=self._watches.gateways,
-            kernels=self._watches.kernels,
-            deployments=self._watches.notebook_deployments,
-            defaults=notebook.Defaults(
-                image=self._config.notebook.image,
-                image_pull_policy=self._config.notebook.image_pull_policy,
-                start_timeout=self._config.start.longest_request,
-            ),
-            covers=self._watches.scope.covers,
-        )
-        reconcile = self._watches.scope.within(reconciler.reconcile)
-        controller = Controller("notebook", reconcile, workers=2)
-        self._follow(controller, self._watches.notebooks)
-        controller.follow(self._watches.notebook_deployments)
-        controller.follow(self._watches.gateways, reconciler.notebooks_of_gateway)
-        controller.follow(self._watches.kernels, notebook_reconciling.notebook_of_kernel)
-        return controller
-
-    def _user_gateway_controller(self, servers_of: ServersOf) -> Controller:
-        reconciler = UserGatewayReconciler(
-            self._cluster,
-            gateways=self._watches.gateways,
-            kernels=self._watches.kernels,
-            servers_of=servers_of,
-        )
-        reconcile = self._watches.scope.within(reconciler.reconcile)
-        controller = Controller("user gateway", reconcile, workers=2)
-        self._follow(controller, self._watches.gateways, user_gateway_reconciling.that_came_or_went)
-        controller.follow(self._watches.kernels, user_gateway_reconciling.gateway_of_ended_kernel)
-        return controller
-
     def _orphan_controllers(self) -> list[Controller]:
         watches, grace = self._watches, timedelta(seconds=self._config.orphans.grace)
         of_gateways = orphans.GatewayKernels(
@@ -302,82 +242,9 @@ class Controllers:
         without_kernel.follow(watches.pods, orphans.pods_without_kernel)
         return [without_gateway, on_dead_node, without_kernel]
 
-    def _namespace_controllers(self, users: Reflector) -> list[Controller]:
-        shared = self._config.namespace
-        specs = KernelSpecsReconciler(
-            self._cluster, gateways=self._watches.gateways, scope=self._watches.scope, shared=shared
-        )
-        kernel_specs = Controller("kernel specs' readers", specs.reconcile, workers=1)
-        kernel_specs.follow(self._watches.gateways, specs.binding)
-        kernel_specs.follow(users, lambda *_: (Key(shared, KERNEL_SPECS_ROLE),))
-        policies = self._watches.network_policies
-        copier = NetworkPolicyReconciler(self._cluster, users=users, policies=policies)
-        copies = Controller("network policies", copier.reconcile, workers=4)
-        copies.follow(users)
-        copies.follow(policies, copier.all_of_users)
-        if not self._config.has_shared_gateway:
-            return [kernel_specs, copies]
-        reconciler = NamespaceReconciler(
-            self._cluster,
-            users=users,
-            gateway=(shared, self._config.gateway.name),
-            cluster_role=self._config.gateway.cluster_role,
-        )
-        bindings = Controller("namespace", reconciler.reconcile, workers=4)
-        bindings.follow(users)
-        return [kernel_specs, copies, bindings]
-
-    def _follow(
-        self, controller: Controller, reflector: Reflector, concerns: Concerns = itself
-    ) -> None:
-        """Reconcile what changes, and what is in a namespace that comes to be looked after."""
-        controller.follow(reflector, concerns)
-        if self._watches.users is not None:
-            controller.follow(self._watches.users, all_of_new_namespace(reflector))
-
-    def _spec_namespace(self, namespace: str) -> str:
-        """Where the kernel specs of a namespace's gateways are: users have those of all."""
-        return self._config.namespace if self._watches.scope.is_users(namespace) else namespace
-
-    async def _apply_shared_gateway(self) -> None:
-        body = shared_gateway(self._config)
-        backoff = Backoff(0.5, 30.0)
-        while True:
-            try:
-                await self._cluster.apply(
-                    JUPYTER_GATEWAYS,
-                    self._config.namespace,
-                    self._config.gateway.name,
-                    body,
-                    field_manager=MANAGER,
-                )
-            except ApiError as error:
-                log.warning("the shared gateway %s: %s", self._config.gateway.name, error)
-                await asyncio.sleep(backoff.next())
-            else:
-                return
-
 
 def _liveness_rule(config: Settings) -> liveness.Rule:
     return liveness.Rule(config.liveness.timeout, config.liveness.restarts)
-
-
-def _gateway_defaults(config: Settings) -> gateway.Defaults:
-    return gateway.Defaults(
-        image=config.gateway.image,
-        image_pull_policy=config.gateway.image_pull_policy,
-        start=gateway.StartTimes(
-            answer_timeout=config.start.answer_timeout,
-            answer_after=config.start.answer_after,
-            grace=config.start.grace,
-        ),
-        cluster_role=config.gateway.cluster_role,
-        hub_api_url=config.hub.api_url if config.hub.enabled else None,
-        service_name=config.service.name,
-        for_user_namespaces=(
-            (config.namespace, config.gateway.name) if config.user_namespaces.enabled else None
-        ),
-    )
 
 
 def _start_times(config: Settings) -> Times:
@@ -388,17 +255,3 @@ def _start_times(config: Settings) -> Times:
         container=config.start.container_timeout,
         autoscaler=config.start.autoscaler,
     )
-
-
-def shared_gateway(config: Settings) -> Object:
-    """The JupyterGateway for everybody."""
-    return {
-        "apiVersion": JUPYTER_GATEWAYS.api_version,
-        "kind": JUPYTER_GATEWAYS.kind,
-        "metadata": {
-            "name": config.gateway.name,
-            "namespace": config.namespace,
-            "labels": {LABEL_MANAGED_BY: MANAGER},
-        },
-        "spec": {**config.gateway_spec(), "replicas": config.gateway.replicas},
-    }
