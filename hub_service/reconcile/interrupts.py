@@ -6,17 +6,14 @@ only.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from functools import partial
 
-from hub_service import interrupt
-from hub_service.interrupt import Deliver
-from hub_service.kinds import JUPYTER_KERNELS, Object, status_of
+from hub_service import interrupt, timestamps
+from hub_service.interrupt import Deliver, Refuse
+from hub_service.kinds import Object, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.reconcile.calls import patch_status_if_there
-
-log = logging.getLogger(__name__)
+from hub_service.reconcile.once import Problem, do_once
 
 _EXEC_TIMEOUT = 5.0
 
@@ -29,18 +26,10 @@ def kernels_to_interrupt(_key: Key, _old: Object | None, new: Object | None) -> 
 class InterruptReconciler:
     """`reconcile` for a Controller that follows the kernels by `kernels_to_interrupt`."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        *,
-        kernels: Reflector,
-        pods: Reflector,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, cluster: Cluster, *, kernels: Reflector, pods: Reflector) -> None:
         self._cluster = cluster
         self._kernels = kernels
         self._pods = pods
-        self._now = clock
 
     async def reconcile(self, key: Key) -> None:
         """Deliver the interrupt that is asked for, at most once, and report."""
@@ -48,20 +37,23 @@ class InterruptReconciler:
         if item is None:
             return
         pod = self._pods.store.get((key.namespace, str(status_of(item).get("podName"))))
-        decision = interrupt.decide(item, pod, self._now())
+        decision = interrupt.decide(item, pod, timestamps.now())
         if decision is None:
             return
-        if await self._write(key, interrupt.status_of_begun(decision.interrupt_id)) is None:
-            return
-        if isinstance(decision, Deliver):
-            problem = await self._deliver(key, decision)
-        else:
-            problem = decision.message
-        log.info("kernel %s: interrupt: %s", key, problem or "SIGINT sent")
-        await self._write(key, interrupt.status_of_outcome(decision.interrupt_id, problem))
+        await do_once(
+            self._cluster,
+            self._kernels,
+            key,
+            "interrupt",
+            begun=interrupt.status_of_begun(decision.interrupt_id),
+            act=partial(self._deliver, key, decision),
+            outcome=partial(interrupt.status_of_outcome, decision.interrupt_id),
+        )
 
-    async def _deliver(self, key: Key, decision: Deliver) -> str | None:
-        """Send the signal; a sentence for the kernel's user where that failed."""
+    async def _deliver(self, key: Key, decision: Deliver | Refuse) -> Problem:
+        """Send the signal."""
+        if not isinstance(decision, Deliver):
+            return decision.message
         try:
             done = await self._cluster.execute(
                 key.namespace,
@@ -81,9 +73,3 @@ class InterruptReconciler:
                 f"{done.output.strip() or f'exit code {done.exit_code}'}."
             )
         return None
-
-    async def _write(self, key: Key, status: Object) -> Object | None:
-        """Write part of the status; None where the kernel is gone."""
-        return await patch_status_if_there(
-            self._cluster, JUPYTER_KERNELS, self._kernels, key, status
-        )

@@ -6,17 +6,14 @@ nothing else.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from functools import partial
 
-from hub_service import inplace, liveness, restart
-from hub_service.kinds import JUPYTER_KERNELS, Object, status_of
+from hub_service import inplace, liveness, restart, timestamps
+from hub_service.kinds import Object, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.reconcile.calls import patch_status_if_there
-from hub_service.restart import Deliver
-
-log = logging.getLogger(__name__)
+from hub_service.reconcile.once import Problem, do_once
+from hub_service.restart import Deliver, Refuse
 
 # Beyond the time that the kernel has to end by itself.
 _EXEC_TIMEOUT = 8.0
@@ -44,14 +41,12 @@ class RestartReconciler:
         pods: Reflector,
         rule: liveness.Rule,
         give_up: Callable[[Key], None],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
         self._pods = pods
         self._rule = rule
         self._give_up = give_up
-        self._now = clock
 
     async def reconcile(self, key: Key) -> float | None:
         """Restart the kernel if that is asked for or due, at most once for each time, and report.
@@ -61,7 +56,7 @@ class RestartReconciler:
         item = self._kernels.store.get(key)
         if item is None:
             return None
-        now = self._now()
+        now = timestamps.now()
         pod = self._pods.store.get((key.namespace, str(status_of(item).get("podName"))))
         decision = restart.decide(item, pod, self._rule, now)
         if decision is None:
@@ -70,18 +65,21 @@ class RestartReconciler:
                 self._give_up(key)
             until = verdict.until if isinstance(verdict, liveness.Keep) else None
             return None if until is None else max((until - now).total_seconds(), 0.0)
-        if await self._write(key, restart.status_of_begun(decision, item, now)) is None:
-            return None
-        if isinstance(decision, Deliver):
-            problem = await self._deliver(key, decision)
-        else:
-            problem = decision.message
-        log.info("kernel %s: restart: %s", key, problem or "its process was started again")
-        await self._write(key, restart.status_of_outcome(decision, problem))
+        await do_once(
+            self._cluster,
+            self._kernels,
+            key,
+            "restart",
+            begun=restart.status_of_begun(decision, item, now),
+            act=partial(self._deliver, key, decision),
+            outcome=partial(restart.status_of_outcome, decision),
+        )
         return None
 
-    async def _deliver(self, key: Key, decision: Deliver) -> str | None:
-        """Have the process started again; a sentence for the kernel's user where that failed."""
+    async def _deliver(self, key: Key, decision: Deliver | Refuse) -> Problem:
+        """Have the process started again."""
+        if not isinstance(decision, Deliver):
+            return decision.message
         try:
             done = await self._cluster.execute(
                 key.namespace,
@@ -93,9 +91,3 @@ class RestartReconciler:
         except ApiError as error:
             return f"The restart did not reach the kernel's pod: {error.message}."
         return restart.outcome_of(done.exit_code, done.output)
-
-    async def _write(self, key: Key, status: Object) -> Object | None:
-        """Write part of the status; None where the kernel is gone."""
-        return await patch_status_if_there(
-            self._cluster, JUPYTER_KERNELS, self._kernels, key, status
-        )
