@@ -8,8 +8,7 @@ series as people, and everybody who may read figures would see who computes when
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -49,11 +48,8 @@ _RECONCILE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 class Metrics:
     """The figures of one process; an observer of its controllers and watches."""
 
-    def __init__(
-        self, watches: Watches, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, watches: Watches) -> None:
         self._watches = watches
-        self._now = clock
         self._registry = CollectorRegistry()
         self._registry.register(_Current(self))
         ProcessCollector(registry=self._registry)
@@ -136,7 +132,7 @@ class Metrics:
         if is_first_running(old, new):
             created = timestamps.parse(new["metadata"].get("creationTimestamp"))
             if created is not None:
-                seconds = max((self._now() - created).total_seconds(), 0.0)
+                seconds = max((timestamps.now() - created).total_seconds(), 0.0)
                 self._started.labels(self.spec_label(new)).observe(seconds)
 
     def spec_label(self, item: Object) -> str:

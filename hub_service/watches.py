@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from hub_service import replicas
+from hub_service import replicas, timestamps
 from hub_service.kinds import (
     COMPONENT_GATEWAY,
     COMPONENT_KERNEL,
@@ -125,7 +123,7 @@ class Watches:
     def gateway_urls(self, name: str, namespace: str) -> list[str]:
         """Where the pods of a gateway are reached that may have taken messages for a kernel."""
         pods = self.gateway_pods.store.by_index(BY_GATEWAY, str(Key(namespace, name)))
-        return replicas.urls(pods, datetime.now(UTC))
+        return replicas.urls(pods, timestamps.now())
 
     @property
     def all(self) -> list[Reflector]:

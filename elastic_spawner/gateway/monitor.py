@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from typing import Any
 
 from jupyter_client.session import Session
@@ -19,6 +18,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway.activity import Activity
 from elastic_spawner.gateway.heart import Heart
+from hub_service import timestamps
 from hub_service.kinds import IDLE
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class KernelMonitor:
     def __init__(
         self, context: Context[Any], session: Session, on_change: Callable[[], None]
     ) -> None:
-        self.activity: Activity = activities.started(_now())
+        self.activity: Activity = activities.started(timestamps.now())
         self.kernel_info: Future[dict[str, Any]] = Future()
         self._context = context
         self._kernel_session = session
@@ -48,7 +48,7 @@ class KernelMonitor:
     def start(self, ip: str, ports: dict[str, int]) -> None:
         """Connect to a kernel that has just begun, and ask whether it is ready."""
         self._connect_and_ask(ip, ports)
-        self._update(activities.started(_now()))
+        self._update(activities.started(timestamps.now()))
 
     def _connect_and_ask(self, ip: str, ports: dict[str, int]) -> None:
         self.stop()
@@ -69,12 +69,12 @@ class KernelMonitor:
         if not self.kernel_info.done():
             self.kernel_info.set_result({})
         self._connect_and_ask(ip, ports)
-        self.activity = activities.adopted(reported, _now())
+        self.activity = activities.adopted(reported, timestamps.now())
 
     def reset(self) -> None:
         """The kernel's process is being replaced: disconnect, and know nothing of what it does."""
         self.stop()
-        self._update(activities.started(_now()))
+        self._update(activities.started(timestamps.now()))
 
     def stop(self) -> None:
         """Disconnect; the activity stays as it was."""
@@ -93,11 +93,11 @@ class KernelMonitor:
 
     def passed_on(self, header: dict[str, Any]) -> None:
         """A client's message is about to go to the kernel."""
-        self._update(activities.passed_on(self.activity, header, _now()))
+        self._update(activities.passed_on(self.activity, header, timestamps.now()))
 
     def replied(self, parent: dict[str, Any]) -> None:
         """A reply of the kernel's shell channel went to a client."""
-        self._update(activities.done(self.activity, parent, _now()))
+        self._update(activities.done(self.activity, parent, timestamps.now()))
 
     def _is_idle(self) -> bool:
         return self.activity.execution_state == IDLE
@@ -127,7 +127,9 @@ class KernelMonitor:
             return
         self.heart.beats()
         self._update(
-            activities.published(self.activity, kind, message["parent_header"], state, _now())
+            activities.published(
+                self.activity, kind, message["parent_header"], state, timestamps.now()
+            )
         )
 
     def _on_shell(self, frames: list[bytes]) -> None:
@@ -141,13 +143,9 @@ class KernelMonitor:
             return
         if not self.kernel_info.done():
             self.kernel_info.set_result(message["content"])
-        self._update(activities.answered(self.activity, _now()))
+        self._update(activities.answered(self.activity, timestamps.now()))
 
     def _update(self, activity: Activity) -> None:
         if activity != self.activity:
             self.activity = activity
             self._on_change()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from hub_service import conditions, gateway, kernel, notebook, parameters
+from hub_service import conditions, gateway, kernel, notebook, parameters, timestamps
 from hub_service.gateway import Surroundings
 from hub_service.kinds import (
     DEPLOYMENTS,
@@ -67,7 +67,6 @@ class GatewayReconciler:
         spec_namespace: Callable[[str], str] = lambda namespace: namespace,
         covers: Callable[[str], bool] = lambda _: True,
         service_token_hash: str | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._gateways = gateways
@@ -79,7 +78,6 @@ class GatewayReconciler:
         self._spec_namespace = spec_namespace
         self._covers = covers
         self._service_token_hash = service_token_hash
-        self._now = clock
         self._applied: dict[Key, _Applied] = {}
 
     def gateways_of_namespace(
@@ -101,7 +99,7 @@ class GatewayReconciler:
             self._applied.pop(key, None)
             return None
         refusal = await self._apply(key, item)
-        status = gateway.status(item, self._around(key, item, refusal), self._now())
+        status = gateway.status(item, self._around(key, item, refusal), timestamps.now())
         patch = conditions.patch(status_of(item), status)
         if patch:
             await patch_status(self._cluster, JUPYTER_GATEWAYS, self._gateways, key, patch)
@@ -131,7 +129,7 @@ class GatewayReconciler:
         where = self._spec_namespace(key.namespace)
         defaults = replace(self._defaults, spec_namespace=None if where == key.namespace else where)
         parts = gateway.desired(item, defaults)
-        last, now = self._applied.get(key), self._now()
+        last, now = self._applied.get(key), timestamps.now()
         if (
             last is not None
             and last.parts == parts

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 
-from hub_service import conditions, notebook, notebook_tokens
+from hub_service import conditions, notebook, notebook_tokens, timestamps
 from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_KERNELS,
@@ -66,7 +65,6 @@ class NotebookReconciler:
         deployments: Reflector,
         defaults: notebook.Defaults,
         covers: Callable[[str], bool] = lambda _: True,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._cluster = cluster
         self._notebooks = notebooks
@@ -75,7 +73,6 @@ class NotebookReconciler:
         self._deployments = deployments
         self._defaults = defaults
         self._covers = covers
-        self._now = clock
 
     def notebooks_of_gateway(
         self, key: Key, old: Object | None, new: Object | None
@@ -144,7 +141,7 @@ class NotebookReconciler:
             gateway_item=self._gateway(reference) if reference else None,
             gateway_token_hash=digest,
             refusal=refusal,
-            now=self._now(),
+            now=timestamps.now(),
         )
         patch = conditions.patch(status_of(item), status)
         if patch:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from hub_service import orphans
+from hub_service import orphans, timestamps
 from hub_service.kinds import (
     JUPYTER_GATEWAYS,
     JUPYTER_KERNELS,
@@ -31,13 +31,6 @@ from hub_service.reconcile.calls import delete, find
 from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
 
 log = logging.getLogger(__name__)
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """The time, aware."""
-    return datetime.now(UTC)
 
 
 def gateway_of_new_kernel(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
@@ -77,14 +70,12 @@ class GatewayKernels:
         gateways: Reflector,
         grace: timedelta,
         covers: Callable[[str], bool] = lambda _: True,
-        clock: Clock = utc_now,
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
         self._gateways = gateways
         self._grace = grace
         self._covers = covers
-        self._now = clock
         self._missing: dict[Key, datetime | None] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -100,7 +91,7 @@ class GatewayKernels:
         if not kernels:
             self._missing.pop(key, None)
             return None
-        now = self._now()
+        now = timestamps.now()
         there = await self._is_there(key)
         decision = orphans.decide(there, self._missing.get(key), now, grace=self._grace)
         if not isinstance(decision, Go):
@@ -128,10 +119,9 @@ class LostPods:
     A pod on a node that is gone stays in the API until somebody deletes it by force.
     """
 
-    def __init__(self, cluster: Cluster, *, pods: Reflector, clock: Clock = utc_now) -> None:
+    def __init__(self, cluster: Cluster, *, pods: Reflector) -> None:
         self._cluster = cluster
         self._pods = pods
-        self._now = clock
         self._deleting_since: dict[Key, tuple[str, datetime]] = {}  # with the uid it was seen of
         self._may_see_nodes = True
 
@@ -141,7 +131,7 @@ class LostPods:
         if pod is None or not is_deleting(pod):
             self._deleting_since.pop(key, None)
             return None
-        now = self._now()
+        now = timestamps.now()
         uid, since = self._deleting_since.get(key, ("", now))
         if uid != uid_of(pod):
             since = now
@@ -180,13 +170,10 @@ class PodsWithoutKernel:
     Pods whose JupyterKernel has gone are deleted at once, elsewhere; these name none.
     """
 
-    def __init__(
-        self, cluster: Cluster, *, pods: Reflector, grace: timedelta, clock: Clock = utc_now
-    ) -> None:
+    def __init__(self, cluster: Cluster, *, pods: Reflector, grace: timedelta) -> None:
         self._cluster = cluster
         self._pods = pods
         self._grace = grace
-        self._now = clock
         self._missing: dict[str, datetime | None] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -194,7 +181,7 @@ class PodsWithoutKernel:
         pod = self._pods.store.get(key)
         if pod is None or not orphans.is_without_kernel(pod):
             return None
-        now, uid = self._now(), uid_of(pod)
+        now, uid = timestamps.now(), uid_of(pod)
         name = orphans.kernel_of_labels(pod)
         kernel = (
             await find(self._cluster, JUPYTER_KERNELS, Key(key.namespace, name)) if name else None
@@ -225,13 +212,11 @@ class SecretSweep:
         kernels: Reflector,
         namespaces: Callable[[], Collection[str]],
         grace: timedelta,
-        clock: Clock = utc_now,
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
         self._namespaces = namespaces
         self._grace = grace
-        self._now = clock
         self._missing: dict[str, datetime | None] = {}
         self._forbidden: set[str] = set()
 
@@ -265,7 +250,7 @@ class SecretSweep:
             uid = uid_of(secret)
             kernel = await find(self._cluster, JUPYTER_KERNELS, key_of(secret))
             decision = orphans.decide(
-                kernel is not None, self._missing.get(uid), self._now(), grace=self._grace
+                kernel is not None, self._missing.get(uid), timestamps.now(), grace=self._grace
             )
             if isinstance(decision, Go):
                 log.info("Secret %s: deleted: its kernel is gone", key_of(secret))

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from hub_service import servers
+from hub_service import servers, timestamps
 from hub_service.kinds import Object
 from hub_service.kube import Key, Reflector, key_of
 from hub_service.servers import Presence, Server
@@ -47,7 +47,7 @@ class Servers:
         tell: Tell,
         timeout: timedelta | None,
         on_change: Callable[[Key], None],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = timestamps.now,
     ) -> None:
         self._kernels = kernels
         self._servers_of = servers_of

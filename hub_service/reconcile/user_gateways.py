@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from hub_service import user_gateways
+from hub_service import timestamps, user_gateways
 from hub_service.kinds import JUPYTER_GATEWAYS, Object, gateway_reference, uid_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
 from hub_service.reconcile.indexes import BY_GATEWAY
@@ -42,7 +42,7 @@ class UserGatewayReconciler:
         servers_of: ServersOf,
         look_again: timedelta = user_gateways.LOOK_AGAIN,
         grace: timedelta = user_gateways.GRACE,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = timestamps.now,
     ) -> None:
         self._cluster = cluster
         self._gateways = gateways
