@@ -4,6 +4,10 @@ Delivered into the notebook's pod by whoever makes it; the image needs nothing i
 in that image's own Python: standard library and what comes with jupyter_server 2 or newer. A part
 that does not fit the version found there is left out with a line in the log; the server starts in
 any case, and is then a stock one in that respect.
+
+It is long and yet one file: the pod carries it as an annotation, and where it runs there is nothing
+of ours that it could import. Its parts are the functions that `configure`, at the end, lists; what
+one of them needs stands beside it.
 """
 
 from __future__ import annotations
