@@ -19,11 +19,11 @@ from tornado.httpclient import AsyncHTTPClient
 
 from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNEL_SPECS, JUPYTER_KERNEL_TEMPLATES
 from hub_service.kube import Cluster
+from tests.gateway.kernels import Kernels
 from tests.gateway.support import (
     DEADLINE,
     ROOT,
     Client,
-    Kernels,
     StandInHub,
     a_namespace,
     install_crds,
