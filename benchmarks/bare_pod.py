@@ -17,6 +17,7 @@ from jupyter_client.session import Session
 from hub_service.kinds import PODS, SECRETS, Object
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
+from hub_service.podsecurity import hardened
 
 _PORTS = {
     "shell_port": 52317,
@@ -114,33 +115,35 @@ class BarePod:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": self.name, "labels": {"app": "bare-pod"}},
-            "spec": {
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 2,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "containers": [
-                    {
-                        "name": "kernel",
-                        "image": self._image,
-                        "command": [
-                            "python3",
-                            "-m",
-                            "ipykernel_launcher",
-                            "-f",
-                            "/run/elastic/connection.json",
-                        ],
-                        "resources": resources,
-                        "volumeMounts": [{"name": "connection", "mountPath": "/run/elastic"}],
-                    }
-                ],
-                "volumes": [
-                    {
-                        "name": "connection",
-                        "secret": {"secretName": self.name, "defaultMode": 0o444},
-                    }
-                ],
-            },
+            "spec": hardened(
+                {
+                    "restartPolicy": "Never",
+                    "terminationGracePeriodSeconds": 2,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "containers": [
+                        {
+                            "name": "kernel",
+                            "image": self._image,
+                            "command": [
+                                "python3",
+                                "-m",
+                                "ipykernel_launcher",
+                                "-f",
+                                "/run/elastic/connection.json",
+                            ],
+                            "resources": resources,
+                            "volumeMounts": [{"name": "connection", "mountPath": "/run/elastic"}],
+                        }
+                    ],
+                    "volumes": [
+                        {
+                            "name": "connection",
+                            "secret": {"secretName": self.name, "defaultMode": 0o444},
+                        }
+                    ],
+                }
+            ),
         }
 
 

@@ -22,6 +22,7 @@ from hub_service.kinds import (
 from hub_service.kube import ApiError, Cluster
 from hub_service.kube.reflector import Reflector
 from hub_service.names import safe_label
+from hub_service.podsecurity import hardened
 
 GPU = "nvidia.com/gpu"
 NODES = Resource("", "v1", "nodes", "Node")
@@ -87,19 +88,21 @@ async def gpu_pod(
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "labels": {"app": "newcomer"}},
-        "spec": {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False,
-            "containers": [
-                {
-                    "name": "main",
-                    "image": image,
-                    "command": ["sleep", "3600"],
-                    "resources": {"limits": {GPU: gpus}},
-                }
-            ],
-        },
+        "spec": hardened(
+            {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "automountServiceAccountToken": False,
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": image,
+                        "command": ["sleep", "3600"],
+                        "resources": {"limits": {GPU: gpus}},
+                    }
+                ],
+            }
+        ),
     }
     created = await cluster.create(PODS, namespace, body)
     try:

@@ -21,6 +21,8 @@ from hub_service.settings import Settings, SettingsError
 
 _HUB_API_PORT = 8081
 _USER_NAMESPACE = "hub-{username}"
+# Kubernetes itself refuses pods there that ask for more.
+_POD_SECURITY = {"pod-security.kubernetes.io/enforce": "restricted"}
 # By service.external, where service.host is unset.
 _SERVICE_HOSTS = {False: "hub", True: "elastic-service"}
 
@@ -61,6 +63,11 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
             or c.KubeSpawner.get("user_namespace_template")
             or _USER_NAMESPACE
         )
+        c.ElasticSpawner.user_namespace_labels = {
+            **(_POD_SECURITY if settings.pod_security.is_standard else {}),
+            **c.KubeSpawner.get("user_namespace_labels", {}),
+            **c.ElasticSpawner.get("user_namespace_labels", {}),
+        }
     c.ElasticSpawner.gateway_mode = settings.gateway.mode
     c.ElasticSpawner.gateway_url = (
         gateway.url(settings.gateway.name, settings.namespace)
@@ -72,6 +79,7 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
     c.ElasticSpawner.kernel_start_timeout = settings.start.longest_request
     c.ElasticSpawner.gpu_resources = list(settings.spawner.gpu_resources)
     c.ElasticSpawner.notebook_config = settings.spawner.notebook_config
+    c.ElasticSpawner.restricted_pods = settings.spawner.restricted_pods
 
 
 def _refuse_other_namespaces(c: Any) -> None:

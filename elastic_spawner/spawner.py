@@ -21,7 +21,7 @@ from elastic_spawner.errors import StartError
 from elastic_spawner.gpus import without_gpus
 from elastic_spawner.kernels_at_stop import KnowsWhyItStops
 from elastic_spawner.progress import Notices, merged
-from hub_service import gateway, kinds
+from hub_service import gateway, kinds, podsecurity
 from hub_service.kube import Cluster
 from hub_service.names import safe_label
 from hub_service.namespaces import labels_of_namespace
@@ -164,6 +164,18 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         """,
     )
 
+    restricted_pods = Bool(
+        True,
+        config=True,
+        help="""
+        Give notebook pods the settings of Kubernetes' restricted Pod Security Standard where the
+        manifest says nothing else: no root, no gaining of privileges, no capabilities, the
+        runtime's seccomp profile.
+
+        What is said (by `container_security_context`, a profile, a hook) stands.
+        """,
+    )
+
     # Name of the user's own gateway that this server uses; empty where it uses none.
     gateway_name = ""
 
@@ -287,6 +299,8 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
             runtime_classes=self.gpu_runtime_classes,
             resource_claims=self.remove_resource_claims,
         )
+        if self.restricted_pods:
+            pod.spec = podsecurity.hardened(pod.spec)
         if removed:
             taken = "; ".join(removed)
             self.log.info("%s: removed from the notebook pod: %s", self._log_name, taken)

@@ -6,10 +6,9 @@ here hold the fields that the service owns; a value of None means that the field
 
 from __future__ import annotations
 
-import copy
 from datetime import datetime
 
-from hub_service import conditions, inplace, podstate, podtemplate, timestamps
+from hub_service import conditions, inplace, podsecurity, podstate, podtemplate, timestamps
 from hub_service.conditions import Condition
 from hub_service.kinds import (
     ADMITTED,
@@ -46,6 +45,7 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.names import pod_name, safe_label
+from hub_service.podsecurity import Objection, Policy
 from hub_service.starts.judge import Verdict
 
 DEFAULT_GRACE_SECONDS = 2
@@ -93,12 +93,12 @@ def has_answered(kernel: Object) -> bool:
     return not incarnation(kernel) or bool(started and last and last >= started)
 
 
-def desired_pod(kernel: Object) -> Object:
-    """The pod of the wanted incarnation."""
+def desired_pod(kernel: Object, policy: Policy = podsecurity.RESTRICTED) -> Object:
+    """The pod of the wanted incarnation, restricted as far as the policy goes."""
     spec = spec_of(kernel)
     template: Object = spec.get("template") or {}
     metadata = podtemplate.metadata(template)
-    pod_spec: Object = copy.deepcopy(template.get("spec") or {})
+    pod_spec = podsecurity.hardened(template.get("spec") or {}, policy)
     pod_spec["restartPolicy"] = "Never"
     pod_spec["enableServiceLinks"] = False
     pod_spec["automountServiceAccountToken"] = False
@@ -187,6 +187,33 @@ def status_of_admission(
         "start": None,
         "completionTime": None if admitted else timestamps.seconds(now),
     }
+
+
+def refusal_of_template(kernel: Object, policy: Policy) -> Objection | None:
+    """What the kernel's template asks for and may not have; None where all is allowed."""
+    own, secret = name_of(kernel), spec_of(kernel).get("connectionSecret")
+    if secret not in (None, own):
+        return Objection(
+            Reason.SECRET_NOT_ALLOWED,
+            "spec.connectionSecret",
+            secret,
+            f"a kernel's key is in the Secret of its own name, {own}",
+            None,
+        )
+    return podsecurity.objection(spec_of(kernel).get("template") or {}, policy, secret=own)
+
+
+def status_of_refused_template(kernel: Object, objection: Objection, now: datetime) -> Object:
+    """The status of a kernel that is refused for what its template asks for."""
+    message = str(objection)
+    wanted = [
+        Condition(ADMITTED, False, Reason.TEMPLATE_REFUSED, message),
+        Condition(TEMPLATE_ACCEPTED, False, objection.reason, message),
+    ]
+    status = status_of_admission(
+        kernel, admitted=False, reason=Reason.TEMPLATE_REFUSED, message=message, now=now
+    )
+    return status | {"conditions": conditions.merged(_conditions(kernel), wanted, now)}
 
 
 def _template_condition(template: Object) -> Condition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from hub_service import conditions, podtemplate, timestamps
+from hub_service import conditions, podsecurity, podtemplate, timestamps
 from hub_service.conditions import Condition
 from hub_service.kinds import (
     ACCEPTED,
@@ -26,6 +26,7 @@ from hub_service.kinds import (
     status_of,
     uid_of,
 )
+from hub_service.podsecurity import Policy
 
 
 class Problem(NamedTuple):
@@ -57,7 +58,15 @@ def spec_status(
     return _status(spec, accepted, now) | {"kernels": kernels}
 
 
-def template_status(template: Object, specs: int, kernels: int, now: datetime) -> Object:
+def not_allowed(template: Object, security: Policy) -> Problem | None:
+    """What pods of a template would be refused for."""
+    found = podsecurity.objection(template, security)
+    return Problem(found.reason, str(found)) if found else None
+
+
+def template_status(
+    template: Object, specs: int, kernels: int, security: Policy, now: datetime
+) -> Object:
     """The status of a JupyterKernelTemplate.
 
     specs: JupyterKernelSpecs that name it; kernels: that were started from it and are there.
@@ -71,6 +80,8 @@ def template_status(template: Object, specs: int, kernels: int, now: datetime) -
             "Kubernetes. Write a number, with a suffix where one is meant (500m, 2Gi)."
         )
         accepted = Condition(ACCEPTED, False, Reason.INVALID_QUANTITY, message)
+    elif refused := not_allowed(pod_template, security):
+        accepted = Condition(ACCEPTED, False, refused.reason, f"spec.template.{refused.message}")
     elif corrected:
         accepted = Condition(ACCEPTED, True, Reason.CORRECTED, "; ".join(corrected) + ".")
     else:
@@ -78,9 +89,9 @@ def template_status(template: Object, specs: int, kernels: int, now: datetime) -
     return _status(template, accepted, now) | {"specs": specs, "kernels": kernels}
 
 
-def trial_pod(spec: Object, template: Object) -> Object:
+def trial_pod(spec: Object, template: Object, security: Policy) -> Object:
     """A pod as kernels of the spec get one, for asking the API server whether it would take it."""
-    pod_spec = {**template["spec"], "restartPolicy": "Never"}
+    pod_spec = {**podsecurity.hardened(template["spec"], security), "restartPolicy": "Never"}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

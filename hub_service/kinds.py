@@ -117,12 +117,25 @@ class Reason:
     """Constant reasons of conditions; the message beside one has the details."""
 
     # Admitted
+    TEMPLATE_REFUSED = "TemplateRefused"
     WITHIN_QUOTA = "WithinQuota"
     QUOTA_EXCEEDED = "QuotaExceeded"
     # TemplateAccepted (and Accepted of a gateway)
     ACCEPTED = "Accepted"
     CORRECTED = "Corrected"
     INVALID_SPEC = "InvalidSpec"
+    # TemplateAccepted, Accepted of a JupyterKernelSpec, a JupyterKernelTemplate or a
+    # JupyterNotebook: what a pod may not ask for
+    HOST_PATH_NOT_ALLOWED = "HostPathNotAllowed"
+    VOLUME_NOT_ALLOWED = "VolumeNotAllowed"
+    HOST_NAMESPACE_NOT_ALLOWED = "HostNamespaceNotAllowed"
+    HOST_PORT_NOT_ALLOWED = "HostPortNotAllowed"
+    PRIVILEGED_NOT_ALLOWED = "PrivilegedNotAllowed"
+    CAPABILITY_NOT_ALLOWED = "CapabilityNotAllowed"
+    ROOT_NOT_ALLOWED = "RootNotAllowed"
+    UNCONFINED_NOT_ALLOWED = "UnconfinedNotAllowed"
+    SERVICE_ACCOUNT_NOT_ALLOWED = "ServiceAccountNotAllowed"
+    SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 - no secret
     # Running
     POD_RUNNING = "PodRunning"
     ANSWERING = "Answering"
@@ -184,6 +197,23 @@ class Reason:
     GATEWAY_NOT_FOUND = "GatewayNotFound"
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
     WAITING = "Waiting"
+
+
+# Of a template that asks for what pods may not have.
+NOT_ALLOWED = frozenset(
+    {
+        Reason.HOST_PATH_NOT_ALLOWED,
+        Reason.VOLUME_NOT_ALLOWED,
+        Reason.HOST_NAMESPACE_NOT_ALLOWED,
+        Reason.HOST_PORT_NOT_ALLOWED,
+        Reason.PRIVILEGED_NOT_ALLOWED,
+        Reason.CAPABILITY_NOT_ALLOWED,
+        Reason.ROOT_NOT_ALLOWED,
+        Reason.UNCONFINED_NOT_ALLOWED,
+        Reason.SERVICE_ACCOUNT_NOT_ALLOWED,
+        Reason.SECRET_NOT_ALLOWED,
+    }
+)
 
 
 class Phase:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from hub_service import conditions, gateway, podtemplate
+from hub_service import conditions, gateway, podsecurity, podtemplate
 from hub_service.conditions import Condition
 from hub_service.kinds import (
     ACCEPTED,
@@ -60,12 +60,13 @@ class Defaults:
     """What a JupyterNotebook that doesn't say otherwise gets.
 
     `image` is None where the settings name none. `start_timeout` in seconds, as
-    notebook_environment takes it.
+    notebook_environment takes it. `security`: what its template may ask for.
     """
 
     image: str | None
     image_pull_policy: str
     start_timeout: int
+    security: podsecurity.Policy = podsecurity.RESTRICTED
 
 
 def url(name: str, namespace: str) -> str:
@@ -134,9 +135,14 @@ def _service(notebook: Object) -> Object:
 
 def _deployment(notebook: Object, defaults: Defaults, secret_version: str) -> Object:
     template: Object = spec_of(notebook).get("template") or {}
+    if objection := podsecurity.objection(template, defaults.security):
+        raise NotebookError(f"spec.template.{objection}")
     given = podtemplate.metadata(template)
     pod: Object = copy.deepcopy(template.get("spec") or {})
-    # The notebook needs nothing of the cluster's API, and whoever is in it would have what it has.
+    # The notebook needs nothing of the cluster's API, and whoever is in it would have what it has:
+    # a token is mounted if the template wants that of a ServiceAccount which it may name.
+    if pod.get("serviceAccountName") not in defaults.security.service_accounts:
+        pod["automountServiceAccountToken"] = False
     pod.setdefault("automountServiceAccountToken", False)
     pod.setdefault("enableServiceLinks", False)
     if not pod.get("containers"):
@@ -155,7 +161,7 @@ def _deployment(notebook: Object, defaults: Defaults, secret_version: str) -> Ob
             "labels": {**given.labels, **_labels(notebook)},
             "annotations": {**given.annotations, _SECRET_VERSION: secret_version},
         },
-        "spec": pod,
+        "spec": podsecurity.hardened(pod, defaults.security),
     }
     return {
         "replicas": 1,
@@ -203,14 +209,6 @@ def _fill(container: Object, notebook: Object, defaults: Defaults) -> None:
     container.setdefault(
         "readinessProbe",
         {"httpGet": {"path": "/api", "port": NOTEBOOK_PORT}, "periodSeconds": 2},
-    )
-    container.setdefault(
-        "securityContext",
-        {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
     )
 
 

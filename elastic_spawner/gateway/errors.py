@@ -19,6 +19,7 @@ _STATUS_BY_REASON = {
             kinds.Reason.INVALID_IMAGE_NAME,
             kinds.Reason.IMAGE_NOT_FOUND,
             kinds.Reason.BAD_COMMAND,
+            *kinds.NOT_ALLOWED,
         ),
         422,
     ),

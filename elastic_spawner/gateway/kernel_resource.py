@@ -212,8 +212,8 @@ def observe(kernel: Object | None, incarnation: int) -> Observation:
     if status.get("incarnation", 0) != incarnation:
         return Observation()
     for kind, text in (
-        (kinds.ADMITTED, "The kernel was refused."),
         (kinds.TEMPLATE_ACCEPTED, "The kernel's pod template can't be used."),
+        (kinds.ADMITTED, "The kernel was refused."),
     ):
         condition = kinds.condition(kernel, kind)
         if condition and condition.get("status") == "False":

@@ -47,7 +47,11 @@ with DAG(
         labels={"kubeflow.tkestack.io/network-access-gateway": "true"},
         service_account_name="scheduled-notebooks",
         automount_service_account_token=False,
-        security_context={"runAsNonRoot": True, "fsGroup": 100},
+        security_context={
+            "runAsNonRoot": True,
+            "fsGroup": 100,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         container_security_context={
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

@@ -91,6 +91,7 @@ class Controllers:
                 specs=watches.kernel_specs,
                 templates=watches.templates,
                 kernels=watches.kernels,
+                security=config.pod_security.policy(),
             ),
             gateway_controller(
                 cluster,
@@ -154,11 +155,13 @@ class Controllers:
             events=self._watches.pod_events,
             times=_start_times(self._config),
         )
+        security = self._config.pod_security.policy()
         admissions = Admissions(
             kernels=self._watches.kernels,
             pods=self._watches.pods,
             kernels_per_user=self._config.quota.kernels_per_user,
             covers=self._watches.scope.covers,
+            security=security,
         )
         culling = Culling(
             gateways=self._watches.gateways,
@@ -171,7 +174,7 @@ class Controllers:
         reconciler = KernelReconciler(
             self._cluster,
             kernels=self._watches.kernels,
-            pods=KernelPods(self._cluster, self._watches.pods),
+            pods=KernelPods(self._cluster, self._watches.pods, security),
             admissions=admissions,
             starts=starts,
             liveness_rule=_liveness_rule(self._config),

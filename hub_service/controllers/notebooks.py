@@ -22,6 +22,7 @@ def notebook_controller(cluster: Cluster, config: Settings, watches: Watches) ->
             image=config.notebook.image,
             image_pull_policy=config.notebook.image_pull_policy,
             start_timeout=config.start.longest_request,
+            security=config.pod_security.policy(),
         ),
         covers=watches.scope.covers,
     )

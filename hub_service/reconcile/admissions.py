@@ -17,6 +17,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import Key, Reflector, key_of
+from hub_service.podsecurity import RESTRICTED, Policy
 from hub_service.reconcile.kernel_pods import own_pod
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ class Admission:
 
 
 class Admissions:
-    """`kernels` needs the index BY_OWNER. `covers`: whether a namespace is looked after."""
+    """`kernels` needs the index BY_OWNER. `covers`: whether a namespace is looked after. `security`:
+    what templates may ask for.
+    """
 
     def __init__(
         self,
@@ -52,11 +55,13 @@ class Admissions:
         pods: Reflector,
         kernels_per_user: int,
         covers: Callable[[str], bool],
+        security: Policy = RESTRICTED,
     ) -> None:
         self._kernels = kernels
         self._pods = pods
         self._kernels_per_user = kernels_per_user
         self._covers = covers
+        self._security = security
         self._remembered: dict[Key, Admission] = {}
 
     def of(self, item: Object) -> Admission | None:
@@ -76,6 +81,10 @@ class Admissions:
         admission = self.of(item)
         if admission and admission.status["incarnation"] == kernel.incarnation(item):
             return True, admission.status
+        if objection := kernel.refusal_of_template(item, self._security):
+            self.forget(key_of(item))
+            log.warning("kernel %s: its template is refused: %s", key_of(item), objection)
+            return False, kernel.status_of_refused_template(item, objection, timestamps.now())
         key, decision = key_of(item), self._decide(item)
         log.info("kernel %s: %s", key, decision.message if decision.admitted else "over the quota")
         status = kernel.status_of_admission(

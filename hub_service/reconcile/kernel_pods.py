@@ -18,6 +18,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.podsecurity import RESTRICTED, Policy
 from hub_service.reconcile.calls import delete, find
 
 BY_KERNEL = "kernel"
@@ -43,11 +44,14 @@ def own_pod(pods: Reflector, item: Object) -> Object | None:
 
 
 class KernelPods:
-    """`pods`: those with the service's labels; needs the index BY_KERNEL."""
+    """`pods`: those with the service's labels; needs the index BY_KERNEL. `security`: what pods may
+    be.
+    """
 
-    def __init__(self, cluster: Cluster, pods: Reflector) -> None:
+    def __init__(self, cluster: Cluster, pods: Reflector, security: Policy = RESTRICTED) -> None:
         self._cluster = cluster
         self._pods = pods
+        self._security = security
 
     def own(self, item: Object) -> Object | None:
         """The pod of a kernel's wanted incarnation, as far as the watch has it."""
@@ -63,7 +67,8 @@ class KernelPods:
     async def make(self, item: Object) -> Object:
         """The pod of the wanted incarnation, made unless it is there. ApiError."""
         try:
-            pod = await self._cluster.create(PODS, namespace_of(item), kernel.desired_pod(item))
+            body = kernel.desired_pod(item, self._security)
+            pod = await self._cluster.create(PODS, namespace_of(item), body)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from hub_service import conditions, kernelspec_status
+from hub_service import conditions, kernelspec_status, podsecurity
 from hub_service.kernelspec import (
     KernelSpecError,
     KernelTemplate,
@@ -34,6 +34,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, key_of
+from hub_service.podsecurity import Policy
 from hub_service.reconcile.calls import REFUSALS, find, patch_status_if_there
 
 log = logging.getLogger(__name__)
@@ -79,18 +80,29 @@ def controllers(
     specs: Reflector,
     templates: Reflector,
     kernels: Reflector,
+    security: Policy = podsecurity.RESTRICTED,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> tuple[Controller, Controller]:
     """Controllers of specs and of templates; the reflectors need the indexers above."""
     of_specs = SpecReconciler(
-        cluster, specs=specs, templates=templates, kernels=kernels, clock=clock
+        cluster,
+        specs=specs,
+        templates=templates,
+        kernels=kernels,
+        security=security,
+        clock=clock,
     )
     spec_controller = Controller("kernel spec", of_specs.reconcile, workers=2)
     spec_controller.follow(specs, _if_meant_differently)
     spec_controller.follow(templates, of_specs.specs_of_template)
     spec_controller.follow(kernels, _spec_of_kernel_that_came_or_went, within=_COUNT_WITHIN)
     of_templates = TemplateReconciler(
-        cluster, specs=specs, templates=templates, kernels=kernels, clock=clock
+        cluster,
+        specs=specs,
+        templates=templates,
+        kernels=kernels,
+        security=security,
+        clock=clock,
     )
     template_controller = Controller("kernel template", of_templates.reconcile, workers=2)
     template_controller.follow(templates, _if_meant_differently)
@@ -117,12 +129,14 @@ class SpecReconciler:
         specs: Reflector,
         templates: Reflector,
         kernels: Reflector,
+        security: Policy,
         clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._specs = specs
         self._templates = templates
         self._kernels = kernels
+        self._security = security
         self._now = clock
         self._trials: dict[Key, _Trial] = {}
 
@@ -150,7 +164,8 @@ class SpecReconciler:
             problem = Problem(error.reason, str(error))
         else:
             left_out = made.left_out
-            problem = await self._try(key, item, template, made)
+            problem = kernelspec_status.not_allowed(made.template, self._security)
+            problem = problem or await self._try(key, item, template, made)
         status = kernelspec_status.spec_status(item, problem, left_out, len(kernels), self._now())
         await _write(self._cluster, JUPYTER_KERNEL_SPECS, self._specs, item, status)
         if reference and reference[0] != key.namespace:
@@ -183,7 +198,7 @@ class SpecReconciler:
             return last.problem
         problem = None
         try:
-            body = kernelspec_status.trial_pod(item, made.template)
+            body = kernelspec_status.trial_pod(item, made.template, self._security)
             await self._cluster.create(PODS, key.namespace, body, dry_run=True)
         except ApiError as error:
             # That the namespace is full now says nothing about the spec.
@@ -205,12 +220,14 @@ class TemplateReconciler:
         specs: Reflector,
         templates: Reflector,
         kernels: Reflector,
+        security: Policy,
         clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._specs = specs
         self._templates = templates
         self._kernels = kernels
+        self._security = security
         self._now = clock
 
     async def reconcile(self, key: Key) -> None:
@@ -221,7 +238,9 @@ class TemplateReconciler:
             await _say_deleted(self._cluster, JUPYTER_KERNEL_TEMPLATES, key, kernels, self._now())
             return
         specs = self._specs.store.by_index(BY_TEMPLATE, str(key))
-        status = kernelspec_status.template_status(item, len(specs), len(kernels), self._now())
+        status = kernelspec_status.template_status(
+            item, len(specs), len(kernels), self._security, self._now()
+        )
         await _write(self._cluster, JUPYTER_KERNEL_TEMPLATES, self._templates, item, status)
 
 

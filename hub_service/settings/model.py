@@ -18,6 +18,7 @@ from hub_service.settings.namespaces import UserNamespaceSettings
 from hub_service.settings.notebooks import NotebookSettings, SpawnerSettings
 from hub_service.settings.quota import QuotaSettings
 from hub_service.settings.section import DnsLabel, Section
+from hub_service.settings.security import PodSecuritySettings
 
 
 class Settings(Section):
@@ -43,6 +44,7 @@ class Settings(Section):
     service: ServiceSettings = ServiceSettings()
     hub: HubSettings = HubSettings()
     spawner: SpawnerSettings = SpawnerSettings()
+    pod_security: PodSecuritySettings = PodSecuritySettings()
 
     @property
     def has_shared_gateway(self) -> bool:

@@ -34,3 +34,8 @@ class SpawnerSettings(Section):
         description="Put a jupyter_server configuration file into notebook pods: kernels outlive "
         "a pod that is drained and are found again by the next one, and large outputs pass.",
     )
+    restricted_pods: bool = Field(
+        True,
+        description="Whether notebook pods keep to Kubernetes' restricted Pod Security Standard "
+        "where the hub's configuration says nothing else.",
+    )

@@ -23,6 +23,7 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.kube import Cluster
+from hub_service.podsecurity import hardened
 from tests.e2e.support import House, attempt
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -78,7 +79,7 @@ async def package_index(cluster: Cluster, namespace: str, images: Images) -> Asy
         "terminationGracePeriodSeconds": 0,
         "automountServiceAccountToken": False,
     }
-    await cluster.create(PODS, namespace, {"metadata": {"name": name}, "spec": spec})
+    await cluster.create(PODS, namespace, {"metadata": {"name": name}, "spec": hardened(spec)})
     try:
         async with watching(cluster, PODS, namespace) as pods:
             pod = await pods.wait_for((namespace, name), is_ready, 60)

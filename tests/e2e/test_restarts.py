@@ -16,6 +16,7 @@ from demo.observe import gpu_pod, gpus_of_the_cluster, is_running, is_unschedula
 from hub_service.kinds import PODS, Object, condition, status_of, uid_of
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
+from hub_service.podsecurity import hardened
 from tests.e2e.support import House, gpus_become
 
 SECONDS = 60.0
@@ -167,19 +168,21 @@ async def test_a_kernel_that_is_preempted_says_so(
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "urgent", "namespace": namespace},
-        "spec": {
-            "priorityClassName": "system-cluster-critical",
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 0,
-            "containers": [
-                {
-                    "name": "main",
-                    "image": image,
-                    "command": ["sleep", "3600"],
-                    "resources": {"limits": {"nvidia.com/gpu": everything}},
-                }
-            ],
-        },
+        "spec": hardened(
+            {
+                "priorityClassName": "system-cluster-critical",
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": image,
+                        "command": ["sleep", "3600"],
+                        "resources": {"limits": {"nvidia.com/gpu": everything}},
+                    }
+                ],
+            }
+        ),
     }
     async with person.connect(kernel) as connection:
         await connection.execute("x = 1")

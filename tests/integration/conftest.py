@@ -132,6 +132,7 @@ def start(cluster: Cluster, namespace: str, images: Images) -> Callable[..., Any
         container: Object | None = None,
         pod_spec: Object | None = None,
         where: str | None = None,
+        name: str | None = None,
         **spec: Any,
     ) -> Object:
         kernel_id = str(uuid.uuid4())
@@ -144,7 +145,7 @@ def start(cluster: Cluster, namespace: str, images: Images) -> Callable[..., Any
         body = {
             "apiVersion": JUPYTER_KERNELS.api_version,
             "kind": JUPYTER_KERNELS.kind,
-            "metadata": {"name": f"kernel-{kernel_id}"},
+            "metadata": {"name": name or f"kernel-{kernel_id}"},
             "spec": {
                 **({} if owner is None else {"owner": owner}),
                 "kernelID": kernel_id,

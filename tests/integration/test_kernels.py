@@ -61,14 +61,16 @@ async def test_the_connection_file_is_where_the_command_looks(
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "connection"},
+        "metadata": {"name": "kernel-connected"},
         "stringData": {"connection.json": '{"transport": "tcp"}'},
     }
     await cluster.create(SECRETS, namespace, secret)
     read = "grep -q tcp /run/elastic/connection.json && test -n $KERNEL_ID$KERNEL_USERNAME"
     async with running():
         kernel = await start(
-            connectionSecret="connection", container={"command": ["sh", "-c", read]}
+            name="kernel-connected",
+            connectionSecret="kernel-connected",
+            container={"command": ["sh", "-c", read]},
         )
         kernel = await observed.phase(kernel, "Succeeded", "Failed")
     assert status_of(kernel)["phase"] == "Succeeded"

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from demo.install import HUB_NAMESPACE, Images, Installation, KubectlError, kubectl
+from hub_service.podsecurity import hardened
 from tests.e2e.support import House
 
 PORT = 8080
@@ -42,9 +43,12 @@ def probed(installation: Installation, images: Images) -> Iterator[str]:
         ("probed", ["python3", "-m", "http.server", str(PORT)]),
         ("probing", ["sleep", "600"]),
     ]:
+        # As the users' namespace wants it.
+        restricted = {"spec": hardened({"containers": [{"name": name}]})}
         kubectl(
             *here, "run", name, f"--image={images.name('kernel')}", "--command",
-            f"--image-pull-policy={images.pull_policy}", "--", *words,
+            f"--image-pull-policy={images.pull_policy}",
+            f"--overrides={json.dumps(restricted)}", "--override-type=strategic", "--", *words,
         )  # fmt: skip
     kubectl(*here, "wait", "--for=condition=Ready", "--timeout=60s", "pod/probed", "pod/probing")
     pod = json.loads(kubectl(*here, "get", "pod", "probed", "-o", "json"))

@@ -104,6 +104,7 @@ class TestPod:
                 "enableServiceLinks": False,
                 "automountServiceAccountToken": False,
                 "terminationGracePeriodSeconds": 2,
+                "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
                 "volumes": [{"name": "elastic-connection", "secret": {"secretName": "kernel-1"}}],
                 "containers": [
                     {
@@ -121,6 +122,11 @@ class TestPod:
                             }
                         ],
                         "terminationMessagePolicy": "FallbackToLogsOnError",
+                        "securityContext": {
+                            "runAsNonRoot": True,
+                            "allowPrivilegeEscalation": False,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
                     }
                 ],
             },

@@ -7,6 +7,7 @@ import pytest
 from hub_service import kernelspec_status
 from hub_service.kernelspec_status import Problem
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, Phase, condition
+from hub_service.podsecurity import RESTRICTED
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = {"metadata": {"name": "gpu", "namespace": "ns", "generation": 3}, "spec": {"image": "x"}}
@@ -37,6 +38,12 @@ def test_a_spec():
         ({}, "True", "Accepted", "used as it is"),
         ({"restartPolicy": "Always"}, "True", "Corrected", "taken as Never"),
         (
+            {"hostIPC": True},
+            "False",
+            "HostNamespaceNotAllowed",
+            "spec.template.spec.hostIPC (True)",
+        ),
+        (
             {"containers": [{"name": "k", "resources": {"requests": {"cpu": "all"}}}]},
             "False",
             "InvalidQuantity",
@@ -46,7 +53,7 @@ def test_a_spec():
 )
 def test_a_template(pod_spec, status, reason, words):
     template = {"metadata": {"name": "t"}, "spec": {"template": {"spec": pod_spec}}}
-    result = kernelspec_status.template_status(template, 1, 2, NOW)
+    result = kernelspec_status.template_status(template, 1, 2, RESTRICTED, NOW)
     assert said(result)[:2] == (status, reason)
     assert words in said(result)[2]
     assert (result["specs"], result["kernels"]) == (1, 2)

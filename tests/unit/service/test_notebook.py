@@ -1,6 +1,7 @@
 """JupyterNotebook: its parts, its Secret and its status."""
 
 import base64
+import dataclasses
 import json
 from datetime import UTC, datetime
 
@@ -8,6 +9,7 @@ import pytest
 
 from hub_service import notebook, notebook_tokens
 from hub_service.kinds import DEPLOYMENTS, SERVICES, condition
+from hub_service.podsecurity import Policy
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DEFAULTS = notebook.Defaults(
@@ -85,11 +87,26 @@ def test_the_gateway_and_its_token_by_reference():
     assert url == "http://gw.labs:8888"
 
 
+def test_what_is_not_allowed_is_refused_and_the_rest_restricted():
+    spec = {"hostPID": True, "containers": [{"name": "notebook", "image": "mine"}]}
+    with pytest.raises(notebook.NotebookError, match=r"spec.template.spec.hostPID \(True\): .*"):
+        pod_of(a_notebook(template={"spec": spec}))
+    spec = {**spec, "hostPID": False, "automountServiceAccountToken": True}
+    pod = pod_of(a_notebook(template={"spec": spec}))["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["containers"][0]["securityContext"] == {
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
 def test_the_template_has_the_last_word():
     template = {
         "metadata": {"app": "lab", "labels": {"team": "a"}, "annotations": {"note": "x"}},
         "spec": {
             "automountServiceAccountToken": True,
+            "serviceAccountName": "lab",
             "volumes": [{"name": "home", "emptyDir": {}}],
             "containers": [
                 {"name": "sidecar", "image": "sidecar"},
@@ -102,7 +119,7 @@ def test_the_template_has_the_last_word():
                         {"name": "JUPYTER_CONFIG_PATH", "value": "/mine"},
                     ],
                     "readinessProbe": {"tcpSocket": {"port": 8888}},
-                    "securityContext": {"runAsUser": 0},
+                    "securityContext": {"runAsUser": 0, "privileged": True},
                     "ports": [{"name": "web", "containerPort": 8888}],
                     "volumeMounts": [{"name": "home", "mountPath": "/home"}],
                 },
@@ -110,16 +127,17 @@ def test_the_template_has_the_last_word():
         },
     }
     item = a_notebook(template=template, gateway={"name": "gw"})
-    pod = pod_of(item)
+    allowed = Policy(privileged=True, root=True, service_accounts=("lab",))
+    pod = pod_of(item, dataclasses.replace(DEFAULTS, security=allowed))
     assert {"app": "lab", "team": "a"}.items() <= pod["metadata"]["labels"].items()
     assert pod["metadata"]["annotations"]["note"] == "x"
     assert pod["spec"]["automountServiceAccountToken"] is True
     sidecar, container = pod["spec"]["containers"]
-    assert sidecar == {"name": "sidecar", "image": "sidecar"}
+    assert (sidecar["name"], sidecar["image"]) == ("sidecar", "sidecar")
     assert (container["image"], container["command"]) == ("mine", ["start.sh"])
     assert "args" not in container
     assert container["readinessProbe"] == {"tcpSocket": {"port": 8888}}
-    assert container["securityContext"] == {"runAsUser": 0}
+    assert container["securityContext"] == {"runAsUser": 0, "privileged": True}
     assert [port["name"] for port in container["ports"]] == ["web"]
     assert variables(container)["KERNEL_LAUNCH_TIMEOUT"] == "5"
     folders = variables(container)["JUPYTER_CONFIG_PATH"].split(":")
