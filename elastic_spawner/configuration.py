@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from elastic_spawner.spawner import ElasticSpawner
 from hub_service import gateway
 from hub_service import settings as elastic_settings
+from hub_service.names import kernels_scope
 from hub_service.settings import Settings, SettingsError
 
 _HUB_API_PORT = 8081
@@ -150,12 +151,17 @@ def _managed(c: Any, settings: Settings, given: Mapping[str, Any]) -> dict[str, 
 
 
 def _configure_roles(c: Any, service_name: str) -> None:
-    access = f"access:services!service={service_name}"
+    scope = kernels_scope(service_name)
+    c.JupyterHub.custom_scopes = {
+        **c.JupyterHub.get("custom_scopes", {}),
+        scope: {"description": "Start and use one's own kernels, by programs"},
+    }
+    # Who has a scope may make tokens with it.
+    own = [f"access:services!service={service_name}", scope]
     roles = _listed(c, "load_roles")
     for index, role in enumerate(roles):
         if role.get("name") == "user":
-            scopes = [*role.get("scopes", ["self"]), access]
-            roles[index] = {**role, "scopes": scopes}
+            roles[index] = {**role, "scopes": [*role.get("scopes", ["self"]), *own]}
             break
     else:
         # A default role that is loaded replaces the hub's own: "self" is what that one has.
@@ -163,7 +169,7 @@ def _configure_roles(c: Any, service_name: str) -> None:
             {
                 "name": "user",
                 "description": "The hub's default, and one's own kernels at the service",
-                "scopes": ["self", access],
+                "scopes": ["self", *own],
             }
         )
     roles.append(

@@ -68,3 +68,8 @@ def _readable(text: str) -> str:
 def _digest(*texts: str) -> str:
     encoded = b"\xff".join(text.encode("utf-8", "surrogatepass") for text in texts)
     return hashlib.sha256(encoded).hexdigest()[:12]
+
+
+def kernels_scope(service: str) -> str:
+    """The hub's scope of tokens that may have kernels and nothing else; by the service's name."""
+    return f"custom:{service}:kernels"

@@ -33,6 +33,8 @@ RESERVED_VARIABLES = frozenset(
         "KERNEL_GID",
         "KERNEL_CONNECTION_SECRET",
         "KERNEL_EXTRA_SPARK_OPTS",
+        "KERNEL_VOLUMES",
+        "KERNEL_VOLUME_MOUNTS",
         "KERNEL_LAUNCH_TIMEOUT",
     }
 )

@@ -27,9 +27,6 @@ from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import timestamps
 
-_MAX_LISTED = 20
-
-
 class JSONHandler(JSONErrors, web.RequestHandler):
     """Answers in JSON."""
 
@@ -129,18 +126,19 @@ class KernelsHandler(AuthenticatedHandler):
         if not isinstance(name, str) or not isinstance(env, dict):
             raise KernelError(400, "BadRequest", "name must be a string and env an object.")
         try:
-            environment = filter_environment(env, catalog.declared_variables(name))
+            known = {
+                "KERNEL_USERNAME": self.caller.name,
+                "KERNEL_NAME": name,
+                "KERNEL_NAMESPACE": self.runtime.namespace_of_kernels(self.caller),
+                "KERNEL_LANGUAGE": catalog.model(name)["spec"]["language"],
+            }
+            environment = filter_environment(env, catalog.declared_variables(name), known)
             timeout = start_timeout(env, self.runtime.start_timeout)
         except ValueError as error:
             raise KernelError(400, "BadRequest", f"{error}.") from error
-        if environment.dropped:
-            self.settings["log"].debug(
-                "start of %s by %s: not declared by the spec, not passed on: %s",
-                name,
-                self.caller.name,
-                ", ".join(environment.dropped[:_MAX_LISTED]),
-            )
-        return KernelStart(self.caller, name, environment.accepted, timeout)
+        return KernelStart(
+            self.caller, name, environment.accepted, timeout, tuple(environment.dropped)
+        )
 
 
 class KernelHandler(AuthenticatedHandler):
@@ -266,11 +264,12 @@ class HealthHandler(JSONHandler):
         self.finish({"ready": ready})
 
 
-class NotFoundHandler(JSONHandler):
+class NotFoundHandler(AuthenticatedHandler):
     """Everything else."""
 
-    def prepare(self) -> None:
-        """404, whatever the method."""
+    async def prepare(self) -> None:
+        """404 for callers, whatever the method; who is none learns nothing."""
+        await super().prepare()
         raise KernelError(404, "NotFound", "The gateway has nothing under this URL.")
 
 

@@ -1,8 +1,8 @@
 """Who may call: decided from what the hub says about a token. Pure.
 
-A token passes if the hub's `/user` model for it has a scope that gives access to a server of the
-very user it belongs to. The server's own token has it; a token that a service or somebody else's
-server got through OAuth has not.
+Two kinds of tokens pass: a server's own, whose one access to servers is that to a server of the very
+user it belongs to; and one with the custom scope that `configure` defines, for programs. A token that
+a service or somebody else's server got through OAuth is neither, whatever else it may do.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
+
+from hub_service.names import kernels_scope
 
 # A confirmed token is taken at its word this long, and while the hub is unreachable, this long.
 FRESH_FOR = timedelta(seconds=30)
@@ -58,17 +60,11 @@ def identify(model: Mapping[str, Any], *, service_name: str) -> Identity | None:
         return Identity(name, is_service=True) if name == service_name else None
     if model.get("kind") != "user":
         return None
-    own_servers = f"{_ACCESS}!server={name}/"
-    servers = [
-        scope.removeprefix(own_servers)
-        for scope in scopes
-        if isinstance(scope, str) and scope.startswith(own_servers)
-    ]
-    if _ACCESS in scopes or f"{_ACCESS}!user={name}" in scopes or len(servers) > 1:
-        return Identity(name)
-    if len(servers) == 1:
-        return Identity(name, server=servers[0])
-    return None
+    access = [scope for scope in scopes if isinstance(scope, str) and scope.startswith(_ACCESS)]
+    own_server = f"{_ACCESS}!server={name}/"
+    if len(access) == 1 and access[0].startswith(own_server):
+        return Identity(name, server=access[0].removeprefix(own_server))
+    return Identity(name) if kernels_scope(service_name) in scopes else None
 
 
 def confirmation(confirmed: datetime, now: datetime) -> Confirmation:

@@ -49,7 +49,7 @@ def from_environment(environ: Mapping[str, str]) -> JobSettings:
     if not token:
         raise JobSettingsError(
             f"{_TOKEN} is not set: it must be a hub token with the scope "
-            "access:servers!user=NAME of the user whose kernel this shall be"
+            "custom:elastic:kernels, of the user whose kernel this shall be"
         )
     text = environ.get(_TIMEOUT, "") or str(_DEFAULT_TIMEOUT)
     try:

@@ -16,6 +16,7 @@ from demo.observe import gpus_in_use, kernels_of
 from hub_service.kinds import Object, Resource, spec_of, status_of
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
+from hub_service.names import kernels_scope
 from tests.e2e.support import House, gpus_become
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,7 @@ async def nightly(owner: Person, cluster: Cluster, cronjob: str) -> Nightly:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "nightly-token", "namespace": cronjob},
-        "stringData": {"token": await owner.api_token(f"access:servers!user={owner.name}")},
+        "stringData": {"token": await owner.api_token(kernels_scope("elastic"))},
     }
     kubectl("apply", "-f", "-", manifest=json.dumps(secret))
     return Nightly(cluster, cronjob)

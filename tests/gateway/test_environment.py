@@ -6,26 +6,48 @@ from typing import Any
 
 import pytest
 
-from elastic_spawner.gateway.environment import filter_environment, start_timeout
+from elastic_spawner.gateway.environment import (
+    ClientEnvironment,
+    dropped_annotation,
+    filter_environment,
+    start_timeout,
+)
 from hub_service.parameters import RESERVED_VARIABLES
 
 
 def test_only_what_the_spec_declares_passes() -> None:
     env = {"KERNEL_A": "1", "KERNEL_B": "2", "PATH": "/evil", "LD_PRELOAD": "x", "KERNEL_C": 5}
-    result = filter_environment(env, ["KERNEL_A", "KERNEL_D", "PATH"])
+    result = filter_environment(env, ["KERNEL_A", "KERNEL_D", "PATH"], {})
     assert result.accepted == {"KERNEL_A": "1"}
-    assert result.dropped == ["KERNEL_B", "KERNEL_C", "LD_PRELOAD", "PATH"]
+    assert result.dropped == ["KERNEL_B", "KERNEL_C"]
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))
-def test_a_spec_cannot_hand_over_what_is_reserved(name: str) -> None:
-    assert filter_environment({name: "x"}, [name]).accepted == {}
+@pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES - {"KERNEL_LAUNCH_TIMEOUT"}))
+def test_what_is_reserved_is_refused_unless_it_says_what_is_so(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"env\.{name} \('x'\) is not for clients to choose: remove"):
+        filter_environment({name: "x"}, [name], {})
+    with pytest.raises(ValueError, match=rf"env\.{name} \('x'\) is 'y' here: remove {name} from"):
+        filter_environment({name: "x"}, [name], {name: "y"})
+    for value in ("y", "", None):
+        assert filter_environment({name: value}, [name], {name: "y"}) == ClientEnvironment({}, [])
+
+
+def test_a_time_out_is_heeded_and_not_passed_on() -> None:
+    env = {"KERNEL_LAUNCH_TIMEOUT": "40"}
+    assert filter_environment(env, list(env), {}) == ClientEnvironment({}, [])
+
+
+def test_what_is_written_down_of_dropped_variables_are_names() -> None:
+    names = ["KERNEL_A", "KERNEL_\n", "KERNEL_" + "B" * 60, *(f"KERNEL_{n}" for n in range(50))]
+    noted = dropped_annotation(names).split(",")
+    assert noted[:2] == ["KERNEL_A", "KERNEL_0"]
+    assert len(noted) == 20
 
 
 @pytest.mark.parametrize("value", [5, None, ["x"], "x" * 4097, "a\0b"])
 def test_a_value_that_cannot_be_used_is_named(value: Any) -> None:
     with pytest.raises(ValueError, match=r"env\.KERNEL_A "):
-        filter_environment({"KERNEL_A": value}, ["KERNEL_A"])
+        filter_environment({"KERNEL_A": value}, ["KERNEL_A"], {})
 
 
 @pytest.mark.parametrize(

@@ -25,18 +25,20 @@ PASSES = [
     (user("ada", "access:servers!server=ada/gpu"), Identity("ada", "gpu")),
     (user("a@b.org", "access:servers!server=a@b.org/"), Identity("a@b.org", "")),
     (user("zoë", "access:servers!server=zoë/x"), Identity("zoë", "x")),
-    (user("ada", "access:servers!user=ada"), Identity("ada")),
-    (user("admin", "admin:users", "access:servers"), Identity("admin")),
-    (
-        user("ada", "access:servers!server=ada/", "access:servers!server=ada/gpu"),
-        Identity("ada"),
-    ),
+    (user("ada", "custom:elastic:kernels"), Identity("ada")),
+    (user("ada", "access:servers!user=ada", "custom:elastic:kernels"), Identity("ada")),
+    (user("admin", "access:servers", "custom:elastic:kernels"), Identity("admin")),
     ({"kind": "service", "name": "elastic", "scopes": []}, Identity("elastic", is_service=True)),
 ]
 REFUSED = [
     user("ada"),
     user("ada", "access:services!service=elastic", "read:users:name!user=ada"),
     user("ada", "access:servers!server=bob/"),
+    user("ada", "access:servers!server=bob/", "access:servers!server=ada/"),
+    user("ada", "access:servers!server=ada/", "access:servers!server=ada/gpu"),
+    user("ada", "access:servers!user=ada"),
+    user("admin", "admin:users", "access:servers"),
+    user("ada", "custom:other:kernels", "custom:elastic", "custom:elastic:kernels!user=bob"),
     user("ada", "access:servers!user=bob"),
     user("ada", "access:servers!group=staff"),
     user("ada", "access:servers!server=adam/"),
@@ -52,7 +54,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("model", "identity"), PASSES)
-def test_a_token_of_ones_own_server_passes(model: dict[str, Any], identity: Identity) -> None:
+def test_a_token_of_ones_own_server_or_for_programs_passes(model: dict[str, Any], identity: Identity) -> None:
     assert identify(model, service_name="elastic") == identity
 
 

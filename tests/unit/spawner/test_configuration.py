@@ -11,6 +11,8 @@ from traitlets.config import Config
 from elastic_spawner import ElasticSpawner, configure
 from hub_service.settings import SettingsError
 
+OWN = ["access:services!service=elastic", "custom:elastic:kernels"]
+
 SETTINGS: dict[str, Any] = {"gateway": {"image": "elastic/gateway:dev"}}
 SERVICE_ROLE = {
     "name": "elastic-service",
@@ -69,7 +71,7 @@ def test_services_and_roles_of_others_stay() -> None:
 
     assert [s["name"] for s in c.JupyterHub.services] == ["announcements", "elastic"]
     assert c.JupyterHub.load_roles == [
-        {"name": "user", "scopes": ["self", "read:groups", "access:services!service=elastic"]},
+        {"name": "user", "scopes": ["self", "read:groups", *OWN]},
         {"name": "teachers", "scopes": ["list:users"]},
         SERVICE_ROLE,
     ]
@@ -97,7 +99,8 @@ def test_users_may_reach_the_service_by_default() -> None:
     role, service_role = c.JupyterHub.load_roles
     assert service_role == SERVICE_ROLE
     assert role["name"] == "user"
-    assert role["scopes"] == ["self", "access:services!service=elastic"]
+    assert role["scopes"] == ["self", *OWN]
+    assert list(c.JupyterHub.custom_scopes) == ["custom:elastic:kernels"]
 
 
 @pytest.mark.parametrize(
