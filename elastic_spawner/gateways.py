@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import datetime
+from uuid import uuid4
 
 from elastic_spawner import user_gateway
 from elastic_spawner.errors import StartError
-from hub_service import kinds
+from hub_service import kinds, server_stops
 from hub_service.kinds import Object
-from hub_service.kube import ApiError, Cluster, Reflector
+from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.server_stops import Stop, with_new
 
 
 async def bring_up(
@@ -53,6 +56,28 @@ async def bring_up(
     if last.failed:
         raise StartError(f"The gateway {name} does not come up. {last.message}")
     say(f"gateway: ready after {time.monotonic() - started:.0f} s")
+
+
+class StopsTold:
+    """Tells gateways of servers that stopped, so that their tokens are not taken any longer.
+
+    One for the whole hub: what it told a moment ago is told again, for those who missed it.
+    """
+
+    def __init__(self) -> None:
+        self._stops: dict[Key, list[Stop]] = {}
+
+    async def tell(self, cluster: Cluster, gateway: Key, owner: str, now: datetime) -> None:
+        """A server of that owner has stopped. A gateway that is gone needs no telling."""
+        stop = Stop(uuid4().hex, owner, now)
+        stops = self._stops[gateway] = with_new(self._stops.get(gateway, ()), stop)
+        body = {"metadata": {"annotations": {server_stops.ANNOTATION: server_stops.text(stops)}}}
+        try:
+            await cluster.merge_patch(kinds.JUPYTER_GATEWAYS, gateway.namespace, gateway.name, body)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            del self._stops[gateway]
 
 
 async def let_go(cluster: Cluster, namespace: str, name: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyterhub.utils import maybe_future
 from kubespawner import KubeSpawner
@@ -22,7 +23,7 @@ from elastic_spawner.gpus import without_gpus
 from elastic_spawner.kernels_at_stop import KnowsWhyItStops
 from elastic_spawner.progress import Notices, merged
 from hub_service import gateway, kinds, podsecurity
-from hub_service.kube import Cluster
+from hub_service.kube import Cluster, Key
 from hub_service.names import safe_label
 from hub_service.namespaces import labels_of_namespace
 from hub_service.notebook_config import file_text, with_notebook_config
@@ -30,6 +31,7 @@ from hub_service.notebook_environment import notebook_environment
 
 # The hub gives up on a start at `start_timeout` with words of its own; the gateway's say more.
 _MARGIN = 5.0
+_STOPS = gateways.StopsTold()
 
 
 class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
@@ -328,6 +330,7 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
                 await self._let_gateway_go()
             else:
                 self.log.info("%s: not asked to stop; its kernels go on", self._log_name)
+            await self._say_stopped()
         finally:
             await maybe_future(super().run_post_stop_hook())
 
@@ -353,6 +356,14 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
             return
         await gateways.let_go(self._cluster(), self.namespace, name)
         self.log.info("%s: gateway %s let go", self._log_name, name)
+
+    async def _say_stopped(self) -> None:
+        """Tell the gateway that this server's token, which the hub has deleted, is good no more."""
+        if url := self._gateway_url():
+            name, namespace = str(urlsplit(url).hostname).split(".")[:2]
+            await _STOPS.tell(
+                self._cluster(), Key(namespace, name), self.user.name, datetime.now(UTC)
+            )
 
     def _gateway_url(self) -> str:
         """Where the notebook finds its gateway; empty where it has none."""

@@ -12,6 +12,7 @@ from hub_service import conditions, inplace, podsecurity, podstate, podtemplate,
 from hub_service.conditions import Condition
 from hub_service.kinds import (
     ADMITTED,
+    ANNOTATION_DROPPED,
     APP_NAME,
     BUSY,
     COMPONENT_KERNEL,
@@ -33,9 +34,11 @@ from hub_service.kinds import (
     RUNNING,
     SUCCEEDED,
     TEMPLATE_ACCEPTED,
+    VARIABLES_ACCEPTED,
     Object,
     Phase,
     Reason,
+    annotations_of,
     condition,
     is_true,
     name_of,
@@ -173,6 +176,7 @@ def status_of_admission(
     wanted = [
         Condition(ADMITTED, admitted, reason, message),
         _template_condition(spec_of(kernel).get("template") or {}),
+        *_variables_condition(kernel),
     ]
     return {
         "phase": Phase.PENDING if admitted else Phase.REFUSED,
@@ -221,6 +225,18 @@ def _template_condition(template: Object) -> Condition:
     if corrected:
         return Condition(TEMPLATE_ACCEPTED, True, Reason.CORRECTED, "; ".join(corrected) + ".")
     return Condition(TEMPLATE_ACCEPTED, True, Reason.ACCEPTED, "The template is used as it is.")
+
+
+def _variables_condition(kernel: Object) -> list[Condition]:
+    """What the client sent in vain, where it sent such things."""
+    dropped = annotations_of(kernel).get(ANNOTATION_DROPPED)
+    if not dropped:
+        return []
+    message = (
+        f"Not passed on, as the kernel's JupyterKernelSpec doesn't declare them: "
+        f"{dropped.replace(',', ', ')}."
+    )
+    return [Condition(VARIABLES_ACCEPTED, False, Reason.DROPPED, message)]
 
 
 def status_of_pod(
@@ -327,5 +343,5 @@ def _of_admission(kernel: Object) -> list[Condition]:
             entry.get("message", ""),
         )
         for entry in _conditions(kernel)
-        if entry["type"] in (ADMITTED, TEMPLATE_ACCEPTED)
+        if entry["type"] in (ADMITTED, TEMPLATE_ACCEPTED, VARIABLES_ACCEPTED)
     ]

@@ -80,6 +80,8 @@ ANNOTATION_SESSIONS = f"{GROUP}/sessions"
 # variant has a name of its own), how it is interrupted, and that its user has shut it down.
 ANNOTATION_KERNEL_NAME = f"{GROUP}/kernel-name"
 ANNOTATION_INTERRUPT_MODE = f"{GROUP}/interrupt-mode"
+# Names of variables that the client sent and its spec doesn't declare, separated by commas.
+ANNOTATION_DROPPED = f"{GROUP}/variables-dropped"
 ANNOTATION_SHUT_DOWN = f"{GROUP}/shut-down"
 # On a pod template: "false" for kernels whose container can't be restarted in place, as without sh.
 ANNOTATION_RESTART_IN_PLACE = f"{GROUP}/restart-in-place"
@@ -100,6 +102,7 @@ CONNECTION_FILE = f"{CONNECTION_DIRECTORY}/{CONNECTION_KEY}"
 # Conditions of a JupyterKernel.
 ADMITTED = "Admitted"
 TEMPLATE_ACCEPTED = "TemplateAccepted"
+VARIABLES_ACCEPTED = "VariablesAccepted"
 RUNNING = "Running"
 FAILED = "Failed"
 SUCCEEDED = "Succeeded"
@@ -136,6 +139,8 @@ class Reason:
     UNCONFINED_NOT_ALLOWED = "UnconfinedNotAllowed"
     SERVICE_ACCOUNT_NOT_ALLOWED = "ServiceAccountNotAllowed"
     SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 - no secret
+    # VariablesAccepted
+    DROPPED = "Dropped"
     # Running
     POD_RUNNING = "PodRunning"
     ANSWERING = "Answering"

@@ -9,6 +9,7 @@ import signal
 from typing import Any, ClassVar
 
 from enterprise_gateway.enterprisegatewayapp import EnterpriseGatewayApp
+from tornado.httpserver import HTTPServer
 from tornado.log import access_log
 from tornado.web import RequestHandler
 from traitlets.config import Config
@@ -21,6 +22,7 @@ from elastic_spawner.gateway.handlers import ROUTES, HealthHandler
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
 from elastic_spawner.gateway.kernelspecs import ResourceKernelSpecManager
 from elastic_spawner.gateway.oversize import MAX_LIMIT
+from elastic_spawner.gateway.revocation import Revocations
 from elastic_spawner.gateway.runtime import Runtime, running
 from elastic_spawner.gateway.settings import GatewaySettings
 
@@ -28,6 +30,11 @@ from elastic_spawner.gateway.settings import GatewaySettings
 # process ends.
 _ANSWER_WITHIN = 30.0
 _WRITE_WITHIN = 3.0
+# A request's body is a few names and variables, or the paths of notebooks.
+_MAX_BODY = 1_000_000
+_MAX_HEADERS = 64_000
+_BODY_WITHIN = 10.0
+_HEADERS_WITHIN = 60.0
 
 
 class ElasticGatewayApp(EnterpriseGatewayApp):
@@ -109,8 +116,29 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
                 count,
                 seconds,
             )
+            revocations = self._follow_revocations()
             await stopped.wait()
+            revocations.cancel()
             await self._leave()
+
+    def init_http_server(self) -> None:
+        """Listen, with limits to what one client may take of the others' memory and sockets."""
+        self.http_server = HTTPServer(
+            self.web_app,
+            max_body_size=_MAX_BODY,
+            max_header_size=_MAX_HEADERS,
+            body_timeout=_BODY_WITHIN,
+            idle_connection_timeout=_HEADERS_WITHIN,
+        )
+        self.http_server.listen(self.port, self.ip)
+
+    def _follow_revocations(self) -> asyncio.Task[None]:
+        revocations = Revocations(
+            self.runtime.authenticator, self.runtime.caller, self.kernel_manager.clients
+        )
+        revocations.follow(self.runtime.gateway.current)
+        self.runtime.gateway.subscribe(revocations.follow)
+        return asyncio.create_task(revocations.run())
 
     async def _leave(self) -> None:
         """End this process, and no kernel: another process of the gateway goes on with them.

@@ -16,6 +16,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import (
+    FRESH_FOR,
     Confirmation,
     Identity,
     confirmation,
@@ -62,6 +63,11 @@ class Authenticator:
             raise _refused()
         return await self._hub.authenticate(authorization)
 
+    def doubt(self, owner: str) -> None:
+        """Ask the hub again about that user's tokens before they are taken next."""
+        if self._hub is not None:
+            self._hub.doubt(owner)
+
     def close(self) -> None:
         """Let go of connections."""
         if self._hub is not None:
@@ -85,6 +91,7 @@ class HubAuthenticator:
         self._known: dict[str, tuple[Identity, datetime]] = {}
         self._asking: dict[str, asyncio.Task[Identity | None]] = {}
         self._unreachable_since: datetime | None = None
+        self._doubts = 0
 
     async def authenticate(self, authorization: str | None) -> Identity:
         """The caller behind a header.
@@ -112,6 +119,14 @@ class HubAuthenticator:
             raise _refused()
         return identity
 
+    def doubt(self, owner: str) -> None:
+        """Ask the hub again about that user's tokens before they are taken next."""
+        self._doubts += 1
+        for digest, (identity, _) in list(self._known.items()):
+            if identity.name == owner:
+                # While the hub can't be asked, what it said last goes on counting.
+                self._known[digest] = (identity, self._clock() - FRESH_FOR)
+
     def close(self) -> None:
         """Let go of the HTTP client."""
         self._http.close()
@@ -134,6 +149,7 @@ class HubAuthenticator:
             task.exception()  # who asked has it, unless all have hung up: then nobody needs it
 
     async def _ask(self, digest: str, token: str) -> Identity | None:
+        doubts = self._doubts
         try:
             response = await self._http.fetch(
                 self._url,
@@ -156,7 +172,8 @@ class HubAuthenticator:
         if identity is None:
             self._known.pop(digest, None)
         else:
-            self._remember(digest, identity)
+            # An answer from before a doubt may be overtaken already.
+            self._remember(digest, identity, is_fresh=doubts == self._doubts)
         return identity
 
     def _unreachable(self, error: Exception) -> HubUnreachableError:
@@ -165,7 +182,7 @@ class HubAuthenticator:
         self._unreachable_since = self._clock()
         return HubUnreachableError()
 
-    def _remember(self, digest: str, identity: Identity) -> None:
+    def _remember(self, digest: str, identity: Identity, *, is_fresh: bool) -> None:
         now = self._clock()
         if len(self._known) >= _MAX_REMEMBERED:
             self._known = {
@@ -173,7 +190,7 @@ class HubAuthenticator:
                 for key, entry in self._known.items()
                 if confirmation(entry[1], now) is not Confirmation.EXPIRED
             }
-        self._known[digest] = (identity, now)
+        self._known[digest] = (identity, now if is_fresh else now - FRESH_FOR)
 
 
 def _token(authorization: str | None) -> str:

@@ -33,6 +33,9 @@ _LARGE = 1_000_000
 # What a websocket's message may have beyond the kernel's, generously.
 _ENVELOPE = 10_000
 
+_POLICY_VIOLATION = 1008
+_LONGEST_CLOSE_REASON = 100
+
 # Until the subscription to iopub has got through to the kernel, what it publishes is lost to us.
 # The first request whose status is heard shows that it has. These are the seconds until the next
 # request; a minute in all. The control channel is asked alone at first: what stands in the shell's
@@ -50,6 +53,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
     """
 
     caller: Identity
+    authorization: str | None
     manager: ElasticKernelManager
     channels: dict[str, Any]
 
@@ -63,8 +67,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     async def prepare(self) -> None:
         """Identify the caller and find the kernel among theirs; KernelError as for requests."""
-        authorization = self.request.headers.get("Authorization")
-        self.caller = await self.settings["runtime"].caller(authorization)
+        self.authorization = self.request.headers.get("Authorization")
+        self.caller = await self.settings["runtime"].caller(self.authorization)
         kernels: ElasticMappingKernelManager = self.settings["kernel_manager"]
         await kernels.find(self.path_kwargs["kernel_id"], self.caller)
         self.manager = kernels.owned(self.path_kwargs["kernel_id"], self.caller)
@@ -156,6 +160,10 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         if iopub and not iopub.closed():
             iopub.flush()  # what the kernel still said comes first
         self._write("iopub", "stream", {"name": "stderr", "text": f"{message}\n"}, cell)
+
+    def revoke(self, message: str) -> None:
+        """The caller's token is good no longer."""
+        self.close(_POLICY_VIOLATION, message[:_LONGEST_CLOSE_REASON])
 
     def on_restart_failed(self) -> None:
         """The kernel is dead, and stays so until its user restarts it."""

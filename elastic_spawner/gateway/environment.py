@@ -3,8 +3,8 @@
 jupyter_server forwards every variable of its own environment that begins with `KERNEL_`, so the
 request's `env` is whatever the client likes. A kernel gets what its JupyterKernelSpec declares:
 a variable listed in the spec's `env` with a value (its default). What the gateway knows better,
-or what would choose image, namespace or rights, is never taken from the client: where the client says
-otherwise, its start is refused, for it would not get what it believes to have asked for.
+or what would choose image, namespace or rights, is never taken from the client: where the client
+says otherwise, its start is refused, for it would not get what it believes to have asked for.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def filter_environment(
 def _conflict(name: str, value: object, known: str | None) -> str:
     instead = "is not for clients to choose" if known is None else f"is {known!r} here"
     return (
-        f"env.{name} ({str(value)[:_MAX_SHOWN]!r}) {instead}: remove {name} from the environment of "
-        "the notebook server, or of whatever asks for the kernel"
+        f"env.{name} ({str(value)[:_MAX_SHOWN]!r}) {instead}: remove {name} from the environment "
+        "of the notebook server, or of whatever asks for the kernel"
     )
 
 

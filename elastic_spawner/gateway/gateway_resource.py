@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from elastic_spawner.gateway.identity import Identity
-from hub_service import kinds
+from hub_service import kinds, server_stops
 from hub_service.kinds import Object
 from hub_service.kube import Key, Reflector
 
@@ -30,6 +30,7 @@ class Offer:
     (Of these three, None leaves it to the Deployment's.)
     owner: the one user who may call; None is everybody.
     callers: who may call without the hub being asked, by the SHA-256 of their token.
+    stops: of hub servers, a moment ago: an id each, and whose server it was.
     """
 
     kernels: frozenset[str] = frozenset()
@@ -40,6 +41,7 @@ class Offer:
     owner: str | None = None
     log_level: str = DEFAULT_LOG_LEVEL
     callers: dict[str, Identity] = field(default_factory=dict)
+    stops: dict[str, str] = field(default_factory=dict)
 
 
 def read(gateway: Object, service_name: str) -> Offer:
@@ -63,6 +65,7 @@ def read(gateway: Object, service_name: str) -> Offer:
         owner=spec.get("owner") or None,
         log_level=spec.get("logLevel") or DEFAULT_LOG_LEVEL,
         callers=callers,
+        stops=server_stops.read(kinds.annotations_of(gateway)),
     )
 
 

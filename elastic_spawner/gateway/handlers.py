@@ -27,6 +27,7 @@ from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import timestamps
 
+
 class JSONHandler(JSONErrors, web.RequestHandler):
     """Answers in JSON."""
 

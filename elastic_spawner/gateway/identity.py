@@ -1,8 +1,9 @@
 """Who may call: decided from what the hub says about a token. Pure.
 
-Two kinds of tokens pass: a server's own, whose one access to servers is that to a server of the very
-user it belongs to; and one with the custom scope that `configure` defines, for programs. A token that
-a service or somebody else's server got through OAuth is neither, whatever else it may do.
+Two kinds of tokens pass: a server's own, whose one access to servers is that to a server of the
+very user it belongs to; and one with the custom scope that `configure` defines, for programs. A
+token that a service or somebody else's server got through OAuth is neither, whatever else it may
+do.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ class KernelRequest:
     template: the pod template, resolved from the spec.
     template_reference: (namespace, name) of the JupyterKernelTemplate that the spec named, if any.
     parameters: values of the spec's parameters, by variable.
+    dropped: names of variables that the client sent and the spec doesn't declare, with commas.
     cull_idle_timeout: seconds; None leaves it to the gateway's or the service's.
     """
 
@@ -54,6 +55,7 @@ class KernelRequest:
     parameters: Mapping[str, str] = field(default_factory=dict)
     cull_idle_timeout: int | None = None
     notebook: tuple[str, str] | None = None
+    dropped: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def jupyter_kernel(request: KernelRequest) -> Object:
             "annotations": {
                 kinds.ANNOTATION_KERNEL_NAME: request.kernel_name,
                 kinds.ANNOTATION_INTERRUPT_MODE: request.interrupt_mode,
+                **({kinds.ANNOTATION_DROPPED: request.dropped} if request.dropped else {}),
             },
         },
         "spec": spec,

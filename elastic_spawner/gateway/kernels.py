@@ -200,10 +200,13 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def clients(self) -> list[Any]:
+        """All open websockets."""
+        return [client for manager in self._kernels.values() for client in manager.clients]
+
     async def send_clients_away(self) -> None:
         """Close all websockets; their clients connect to another process of the gateway."""
-        clients = [client for manager in self._kernels.values() for client in manager.clients]
-        closed = [client.close() for client in clients]
+        closed = [client.close() for client in self.clients()]
         if closed:
             await asyncio.wait(closed, timeout=_CLOSE_WITHIN)
 

@@ -38,7 +38,7 @@ _RESTART_TIMEOUT = 16.0
 class KernelStart:
     """What a start was asked for by its owner.
 
-    environment: the client's variables that the spec declares.
+    environment: the client's variables that the spec declares; dropped: names of others.
     timeout: seconds that the kernel may take to answer once its container runs, and each restart
     in all.
     """
@@ -47,6 +47,7 @@ class KernelStart:
     spec_name: str
     environment: dict[str, str]
     timeout: float
+    dropped: tuple[str, ...] = ()
 
 
 class KernelProxy(RemoteProcessProxy):
@@ -207,6 +208,7 @@ class KernelProxy(RemoteProcessProxy):
             interrupt_mode=self.kernel_manager.kernel_spec.interrupt_mode,
             template=made.template,
             parameters=made.values,
+            dropped=environment.dropped_annotation(start.dropped),
             template_reference=catalog.template_of(start.spec_name),
             cull_idle_timeout=catalog.cull_idle_timeout(start.spec_name),
         )

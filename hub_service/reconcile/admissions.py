@@ -44,8 +44,9 @@ class Admission:
 
 
 class Admissions:
-    """`kernels` needs the index BY_OWNER. `covers`: whether a namespace is looked after. `security`:
-    what templates may ask for.
+    """`kernels` needs the index BY_OWNER. `covers`: whether a namespace is looked after.
+
+    `security`: what templates may ask for.
     """
 
     def __init__(

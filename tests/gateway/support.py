@@ -218,6 +218,12 @@ class Channels:
             )
         return message_id
 
+    async def closed(self) -> int | None:
+        """Wait until the gateway has closed the websocket; with which code."""
+        while await self._connection.read_message() is not None:
+            pass
+        return self._connection.close_code
+
     async def execute(self, code: str) -> str:
         """Send a cell; its message id."""
         return await self.send(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from datetime import UTC, datetime
 
 import pytest
 from tornado.httpclient import HTTPClientError
 
 from elastic_spawner.gateway.handlers import ROUTES
+from hub_service import server_stops
 from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNEL_SPECS
+from hub_service.server_stops import Stop, with_new
 from tests.gateway.conftest import Gateway, free_port, resource, spec
-from tests.gateway.support import Client, server_model, user_model
+from tests.gateway.support import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -51,33 +55,58 @@ async def test_nothing_is_served_without_a_token(gateway: Gateway, pattern: str)
     path = path.replace("(?P<name>[^/]+)", "python").replace(".*", "/api/sessions")
     stranger = Client(gateway.url, None)
     liar = Client(gateway.url, "no-such-token")
-    expected = 404 if pattern == ".*" else None
-    for method in ("GET", "POST", "DELETE", "PATCH", "OPTIONS"):
-        assert (await stranger.request(method, path)).status in (expected or 401, 405), method
-        assert (await liar.request(method, path)).status in (expected or 403, 405), method
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert (await stranger.request(method, path)).status in (401, 405), method
+        assert (await liar.request(method, path)).status in (403, 405), method
 
 
-async def test_a_token_without_access_to_ones_own_server_is_refused(gateway: Gateway) -> None:
-    gateway.hub.models |= {
-        "of-a-service": user_model("alice", ["access:services!service=elastic"]),
-        "of-bobs-server": user_model("alice", ["access:servers!server=bob/"]),
-    }
-    for token in ("of-a-service", "of-bobs-server"):
-        answer = await Client(gateway.url, token).request("GET", "/api/kernels")
-        assert (answer.status, answer.body["reason"]) == (403, "TokenRefused")
+# What Enterprise Gateway, jupyter_server and tornado serve by default.
+OF_OTHERS = [
+    "/", "/api", "/api/", "/api/swagger.json", "/api/swagger.yaml", "/api/sessions",
+    f"/api/sessions/{SOME_ID}", "/api/status", "/api/contents", "/api/contents/x", "/api/config/x",
+    "/api/me", "/api/shutdown", "/api/terminals", "/api/security/csp-report", "/api/nbconvert",
+    "/api/kernels/", f"/api/kernels/{SOME_ID}/x", "/api/kernels/../status", "//api/kernels",
+    "/kernelspecs/python/logo-64x64.png", "/files/x", "/nbconvert/x", "/terminals/websocket/1",
+    "/login", "/logout", "/metrics", "/static/x", "/static/../app.py", "/favicon.ico",
+    "/robots.txt",
+]  # fmt: skip
 
 
-async def test_the_service_may_only_seal(gateway: Gateway) -> None:
-    for method, path in (("GET", "/api/kernels"), ("POST", "/api/kernels")):
-        assert (await gateway.service().request(method, path)).status == 403
+@pytest.mark.parametrize("path", OF_OTHERS)
+async def test_nothing_of_others_is_mounted_beside_it(gateway: Gateway, path: str) -> None:
+    assert (await Client(gateway.url, None).request("GET", path)).status == 401
+    assert (await gateway.client("alice").request("GET", path)).status == 404
 
 
-async def test_the_name_of_the_server_is_recorded(gateway: Gateway) -> None:
-    gateway.hub.models["named"] = server_model("alice", "second")
-    second = Client(gateway.url, "named")
-    kernel = await second.start()
-    assert gateway.kernels.of(kernel)["spec"]["server"] == "second"
-    await second.request("DELETE", f"/api/kernels/{kernel}")
+async def test_a_stopped_servers_token_is_refused_at_once_and_its_websockets_end(
+    gateway: Gateway,
+) -> None:
+    leaving, staying = gateway.client("leaving"), gateway.client("staying")
+    kernel, other = await leaving.start(), await staying.start()
+    url = f"/api/kernels/{kernel}"
+    async with leaving.channels(kernel) as channels, staying.channels(other) as others:
+        assert await channels.run("print(1)") == "1\n"
+        del gateway.hub.models["token-of-" + b"leaving".hex()]
+        stops = with_new([], Stop("1", "leaving", datetime.now(UTC)))
+        body = {"metadata": {"annotations": {server_stops.ANNOTATION: server_stops.text(stops)}}}
+        await gateway.cluster.merge_patch(JUPYTER_GATEWAYS, gateway.namespace, "shared", body)
+        began = time.monotonic()
+        async with asyncio.timeout(5):
+            assert await channels.closed() == 1008
+        print(f"a websocket was closed {time.monotonic() - began:.3f} s after its server's stop")
+        assert (await leaving.request("GET", url)).status == 403
+        assert await others.run("print(2)") == "2\n"
+    gateway.client("leaving")
+    await leaving.request("DELETE", url)
+    await staying.request("DELETE", f"/api/kernels/{other}")
+
+
+async def test_a_body_that_is_too_large_is_not_read(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"POST /api/kernels HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert b" 400 " in await reader.readline()
+    writer.close()
 
 
 @pytest.mark.parametrize("body", [[], {"name": 5}, {"env": []}, {"env": {"KERNEL_COLOUR": 7}}])

@@ -145,3 +145,40 @@ async def test_a_token_whose_scopes_were_taken_away_is_refused(
     hub.models["secret"]["scopes"] = []
     clock.advance(seconds=31)
     assert await status_of(authenticator) == 403
+
+
+async def test_a_doubted_token_is_asked_about_again(
+    hub: StandInHub, authenticator: HubAuthenticator
+) -> None:
+    hub.models["of-bob"] = server_model("bob")
+    await authenticator.authenticate(TOKEN)
+    await authenticator.authenticate("token of-bob")
+    authenticator.doubt("ada")
+    del hub.models["secret"]
+    assert await status_of(authenticator) == 403
+    await authenticator.authenticate("token of-bob")
+    assert hub.asked == ["secret", "of-bob", "secret"]
+
+
+async def test_a_doubt_overtakes_an_answer_that_is_on_its_way(
+    hub: StandInHub, authenticator: HubAuthenticator
+) -> None:
+    hub.held = asyncio.Event()
+    asking = asyncio.create_task(authenticator.authenticate(TOKEN))
+    async with asyncio.timeout(5):
+        while not hub.asked:  # noqa: ASYNC110 - nothing else tells
+            await asyncio.sleep(0)
+    authenticator.doubt("ada")
+    hub.held.set()
+    assert await asking == ADA
+    await authenticator.authenticate(TOKEN)
+    assert hub.asked == ["secret", "secret"]
+
+
+async def test_a_doubted_token_is_good_while_the_hub_is_away(
+    hub: StandInHub, authenticator: HubAuthenticator
+) -> None:
+    await authenticator.authenticate(TOKEN)
+    authenticator.doubt("ada")
+    hub.status = 503
+    assert await authenticator.authenticate(TOKEN) == ADA

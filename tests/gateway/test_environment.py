@@ -24,7 +24,7 @@ def test_only_what_the_spec_declares_passes() -> None:
 
 @pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES - {"KERNEL_LAUNCH_TIMEOUT"}))
 def test_what_is_reserved_is_refused_unless_it_says_what_is_so(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"env\.{name} \('x'\) is not for clients to choose: remove"):
+    with pytest.raises(ValueError, match=rf"env\.{name} \('x'\) is not for clients to choose: "):
         filter_environment({name: "x"}, [name], {})
     with pytest.raises(ValueError, match=rf"env\.{name} \('x'\) is 'y' here: remove {name} from"):
         filter_environment({name: "x"}, [name], {name: "y"})

@@ -54,7 +54,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("model", "identity"), PASSES)
-def test_a_token_of_ones_own_server_or_for_programs_passes(model: dict[str, Any], identity: Identity) -> None:
+def test_tokens_of_own_servers_and_for_programs_pass(
+    model: dict[str, Any], identity: Identity
+) -> None:
     assert identify(model, service_name="elastic") == identity
 
 

@@ -421,3 +421,22 @@ class TestStatus:
         assert condition(item, "Admitted")["status"] == "True"
         assert kernel.is_finished(item)
         assert not kernel.is_admitted(item)
+
+
+def test_variables_sent_in_vain_are_named_and_stay_so():
+    item = a_kernel()
+    assert (
+        kernel.status_of_admission(item, admitted=True, reason="r", message="m", now=NOW)[
+            "conditions"
+        ][-1]["type"]
+        == "TemplateAccepted"
+    )
+    item["metadata"]["annotations"] = {
+        "kubeflow.tkestack.io/variables-dropped": "KERNEL_A,KERNEL_B"
+    }
+    status = kernel.status_of_admission(item, admitted=True, reason="r", message="m", now=NOW)
+    item = with_status(item, status)
+    item = with_status(item, kernel.status_of_pod(item, a_pod("Running"), NOW))
+    entry = condition(item, "VariablesAccepted")
+    assert (entry["status"], entry["reason"]) == ("False", "Dropped")
+    assert entry["message"].endswith("doesn't declare them: KERNEL_A, KERNEL_B.")
