@@ -162,15 +162,24 @@ class Person:
             while (await self.user())["servers"].get(server):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
-    async def api_token(self, *scopes: str) -> str:
+    async def api_token(self, *scopes: str, expires_in: int = 3600) -> str:
         """A new token of one's own, as the hub's token page makes them; for programs.
 
-        scopes: what it may be used for; none: all that oneself may do.
+        scopes: what it may be used for; none: all that oneself may do. expires_in: seconds.
         """
         url = self.base / "hub/api/users" / self.name / "tokens"
-        wanted = {"note": "a program", "expires_in": 3600} | ({"scopes": scopes} if scopes else {})
+        wanted = {"note": "a program", "expires_in": expires_in} | (
+            {"scopes": scopes} if scopes else {}
+        )
         model = await self._json("POST", url, json=wanted)
         return str(model["token"])
+
+    async def revoke_tokens(self) -> None:
+        """Revoke what `api_token` made."""
+        url = self.base / "hub/api/users" / self.name / "tokens"
+        for model in (await self._json("GET", url))["api_tokens"]:
+            if model["note"] == "a program":
+                await self._text("DELETE", url / model["id"])
 
     async def user(self) -> dict[str, Any]:
         """The hub's model of oneself."""

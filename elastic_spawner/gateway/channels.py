@@ -16,7 +16,7 @@ from jupyter_server.base.zmqhandlers import (
     serialize_msg_to_ws_v1,
 )
 from jupyter_server.services.kernels.handlers import ZMQChannelsHandler
-from tornado.websocket import WebSocketClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from elastic_spawner.gateway import oversize
 from elastic_spawner.gateway.holding import Answer, Holding, aborted, refused
@@ -163,7 +163,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
 
     def revoke(self, message: str) -> None:
         """The caller's token is good no longer."""
-        self.close(_POLICY_VIOLATION, message[:_LONGEST_CLOSE_REASON])
+        WebSocketHandler.close(self, _POLICY_VIOLATION, message[:_LONGEST_CLOSE_REASON])
 
     def on_restart_failed(self) -> None:
         """The kernel is dead, and stays so until its user restarts it."""

@@ -71,7 +71,7 @@ class AuthenticatedHandler(JSONHandler):
             return {}
         try:
             value = json.loads(self.request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise KernelError(400, "BadRequest", "The request's body must be a JSON object.")

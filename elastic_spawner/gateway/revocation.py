@@ -79,7 +79,10 @@ class Revocations:
         async with self._slots:
             try:
                 await self._caller(client.authorization)
-            except KernelError as error:
+            except Exception as error:
+                if not isinstance(error, KernelError):
+                    log.exception("whether a websocket's token is good could not be told")
+                    return
                 if error.status in (401, 403):  # else the hub could not say
                     log.info("a websocket of %s is closed: %s", client.caller.name, error.reason)
                     client.revoke(error.message)

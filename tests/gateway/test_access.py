@@ -103,7 +103,7 @@ async def test_a_stopped_servers_token_is_refused_at_once_and_its_websockets_end
 
 async def test_a_body_that_is_too_large_is_not_read(gateway: Gateway) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-    writer.write(b"POST /api/kernels HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n")
+    writer.write(b"POST /api/kernels HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
     async with asyncio.timeout(5):
         assert b" 400 " in await reader.readline()
     writer.close()

@@ -1,0 +1,5 @@
+"""Attacks on a hub, each as a hostile user would try it, and what refuses them: `make attack`.
+
+agent.py runs in the attacker's pods; cases.py and those beside it are the table; stage.py has the
+people; bystander.py looks after somebody who must notice nothing.
+"""
