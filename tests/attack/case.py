@@ -97,9 +97,9 @@ def rest(
 
     async def step(stage: Stage) -> Answer:
         own = {"Authorization": f"token {stage.token}"} if token else {}
-        sent = (
-            text if text is not None else None if body is None else json.dumps(stage.filled(body))
-        )
+        sent = text
+        if body is not None:
+            sent = json.dumps(stage.filled(body))
         reply = await stage.notebook.run(
             "request",
             method=method,

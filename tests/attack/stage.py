@@ -167,7 +167,7 @@ async def _a_spec(
     await cluster.create(JUPYTER_KERNEL_SPECS, namespace, body)
     try:
         async with asyncio.timeout(_ACCEPTS):
-            while SPEC not in (await person.kernelspecs())["kernelspecs"]:
+            while SPEC not in (await person.kernelspecs())["kernelspecs"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         yield
     finally:

@@ -31,7 +31,8 @@ class Outcome:
         verdict = "denied " if self.attack.denied else "LET IN "
         by = f"by the {self.attack.layer}" if self.attack.denied else ""
         twin = "its twin REFUSED" if self.twin.denied else "its twin passes"
-        line = f"{verdict} {self.attack.status!s:<26} {self.case.name}: {by}; {twin} ({self.twin.status})"
+        line = f"{verdict} {self.attack.status!s:<26} {self.case.name}: {by}; "
+        line += f"{twin} ({self.twin.status})"
         if not self.as_it_ought:
             line += f"\n        attack: {self.attack}\n        twin: {self.twin}"
         return line
