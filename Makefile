@@ -139,6 +139,10 @@ test: lint docs venv ## All tests, on a cluster of their own that ends with them
 faults: lint venv ## Faults while users work: SEED=7 N=200; the last line is JSON (a cluster of its own, an hour)
 	@.venv/bin/python -m tests.faults $(if $(SEED),--seed $(SEED)) --faults $(or $(N),200)
 
+.PHONY: attack
+attack: .venv/.installed $(OUR_CLUSTER) ## What a hostile user can try, on the demo's hub; the last line is JSON
+	@$(ON_CLUSTER) .venv/bin/python -m tests.attack --registry $(REGISTRY) --tag $(TAG)
+
 .PHONY: test-z2jh
 test-z2jh: venv ## The end-to-end tests on a hub by Zero to JupyterHub's chart (Z2JH_CHART=folder or reference)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) chart chart-end-to-end

@@ -10,7 +10,7 @@ from hub_service.podsecurity import Policy
 from hub_service.settings.section import DnsLabel, Section
 
 _Path = Annotated[str, Field(pattern=r"^/[^.]*(\.[^.]+)*$")]
-_Port = Annotated[int, Field(ge=1, le=65535)]
+_Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"unit": "TCP port"})]
 
 
 class PodSecuritySettings(Section):
@@ -60,6 +60,7 @@ class PodSecuritySettings(Section):
     run_as_user: int | None = Field(
         None,
         ge=1,
+        json_schema_extra={"unit": "user id"},
         description="User id of kernels whose template names none, for images that would run as "
         "root. Unset: the image's own.",
     )

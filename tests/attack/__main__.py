@@ -59,7 +59,7 @@ async def attack(
     result = {
         "cases": len(outcomes),
         "denied": sum(outcome.attack.denied for outcome in outcomes),
-        "twins_passed": sum(not outcome.twin.denied for outcome in outcomes),
+        "twins_passed": sum(outcome.twin_passed for outcome in outcomes),
         "disturbed": len(bystander.noticed),
         "not_judged": len(cases) - len(judged),
     }

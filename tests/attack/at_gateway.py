@@ -50,6 +50,7 @@ def inside(env: dict[str, Any], code: str, expected: str, **more: Any) -> Step:
         try:
             if kernel in (stage.victim, stage.own):
                 return Answer(201, NOTHING, "another kernel was handed out")
+            await stage.mallory.kernels()  # her notebook server finds it
             said = (await stage.mallory.run(kernel, code)).text.strip()
         finally:
             await rest("DELETE", f"/api/kernels/{kernel}")(stage)

@@ -19,6 +19,7 @@ from hub_service.gateway import url as gateway_url
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     LABEL_COMPONENT,
+    PODS,
     SECRETS,
     Object,
     name_of,
@@ -117,7 +118,7 @@ async def a_stage(
         gateway = await stack.enter_async_context(in_pod(namespace, name_of(pods[0]), "gateway"))
         variables = await notebook.run("environment")
         addresses = {
-            name: status_of(_pods(namespace, f"kubeflow.tkestack.io/kernel-id={one}")[0])["podIP"]
+            name: status_of(await cluster.get(PODS, namespace, kernel_name(one)))["podIP"]
             for name, one in (("own", own), ("victim", victim))
         }
         yield Stage(

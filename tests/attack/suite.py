@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from tests.attack import at_gateway, inside, tokens
 from tests.attack.bystander import Bystander
-from tests.attack.case import Answer, Case
+from tests.attack.case import Answer, Case, Step
 from tests.attack.stage import Stage
+
+_BROKEN = "broken"
 
 CASES: list[Case] = [*at_gateway.CASES, *tokens.CASES, *inside.CASES]
 
@@ -25,12 +27,17 @@ class Outcome:
     def as_it_ought(self) -> bool:
         """Refused by the layer that has to, the twin let through, and nobody disturbed."""
         refused = self.attack.layer == self.case.layer
-        return refused and not self.twin.denied and self.left_alone
+        return refused and self.twin_passed and self.left_alone
+
+    @property
+    def twin_passed(self) -> bool:
+        """Whether what is allowed was let through."""
+        return not self.twin.denied and self.twin.status != _BROKEN
 
     def __str__(self) -> str:
         verdict = "denied " if self.attack.denied else "LET IN "
         by = f"by the {self.attack.layer}" if self.attack.denied else ""
-        twin = "its twin REFUSED" if self.twin.denied else "its twin passes"
+        twin = "its twin passes" if self.twin_passed else "its twin REFUSED"
         line = f"{verdict} {self.attack.status!s:<26} {self.case.name}: {by}; "
         line += f"{twin} ({self.twin.status})"
         if not self.as_it_ought:
@@ -38,8 +45,14 @@ class Outcome:
         return line
 
 
+async def _try(step: Step, stage: Stage) -> Answer:
+    try:
+        return await step(stage)
+    except Exception as error:  # noqa: BLE001 - the other cases are to be seen as well
+        return Answer(_BROKEN, text=f"{type(error).__name__}: {error}")
+
+
 async def run(case: Case, stage: Stage, bystander: Bystander) -> Outcome:
     """Attack, then the twin."""
-    attack = await case.attack(stage)
-    twin = await case.twin(stage)
+    attack, twin = await _try(case.attack, stage), await _try(case.twin, stage)
     return Outcome(case, attack, twin, bystander.look(case.name))
