@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hub_service import timestamps
+from hub_service.kernel import has_answered
 from hub_service.kinds import IDLE, Object, Phase, spec_of, status_of
 
 
@@ -53,6 +54,31 @@ def policy(kernel: Object, gateway: Object | None, default: int) -> Policy:
     ]
     seconds, source = next((value, name) for value, name in candidates if value is not None)
     return Policy(seconds if seconds > 0 else None, source)
+
+
+def only_puts_off(before: Object, after: Object) -> bool:
+    """Whether a kernel's change is no more than a report that what it did goes on.
+
+    Whoever looks at the time that was known before finds the later one then. What may be written
+    into a kernel's status by the service itself is no such report, nor is its first answer.
+    """
+    old, new = status_of(before).get("activity") or {}, status_of(after).get("activity") or {}
+    was, since = _idle_since(status_of(before), old), _idle_since(status_of(after), new)
+    said, says = [(one.get("executionState"), one.get("heartbeatLostSince")) for one in (old, new)]
+    return (
+        was is not None
+        and since is not None
+        and since >= was
+        and said == says
+        and has_answered(before) == has_answered(after)
+        and _without_activity(before) == _without_activity(after)
+    )
+
+
+def _without_activity(kernel: Object) -> Object:
+    status = {**status_of(kernel), "activity": None}
+    metadata = {**kernel["metadata"], "resourceVersion": None}
+    return {**kernel, "metadata": metadata, "status": status}
 
 
 def decide(kernel: Object, rule: Policy, now: datetime) -> Keep | Confirm:

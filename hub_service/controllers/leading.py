@@ -31,7 +31,7 @@ from hub_service.reconcile.connections import ConnectionsReconciler, of_new
 from hub_service.reconcile.culling import Culling, GatewayUrls
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
-from hub_service.reconcile.kernels import KernelReconciler, is_urgent
+from hub_service.reconcile.kernels import KernelReconciler, is_urgent, unless_put_off
 from hub_service.reconcile.orphans import SecretSweep
 from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
@@ -184,7 +184,7 @@ class Controllers:
         )
         reconcile = self._watches.scope.within(reconciler.reconcile)
         controller = Controller("kernel", reconcile, workers=32, queue=queue)
-        self._watches.follow(controller, self._watches.kernels)
+        self._watches.follow(controller, self._watches.kernels, unless_put_off)
         controller.follow(self._watches.pods, kernel_of_pod)
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)

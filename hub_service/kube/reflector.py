@@ -249,19 +249,20 @@ class Reflector:
 
 
 def _compact(item: Object) -> Object:
-    """The object in a third of the memory: without what only the server reads, names shared."""
+    """The object in a third of the memory: without what only the server reads, words shared."""
     metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
     result: Object = _shared({**item, "metadata": metadata})
     return result
 
 
 def _shared(value: Any) -> Any:
-    """The same with one string for each name of a field, however many objects have it."""
+    """The same with one string for each name of a field and each word, however many have it."""
     if type(value) is dict:
         return {sys.intern(name): _shared(inner) for name, inner in value.items()}
     if type(value) is list:
         return [_shared(inner) for inner in value]
-    return value
+    # What is not a word is mostly different in each: names, uids, times.
+    return sys.intern(value) if type(value) is str and value.isalpha() else value
 
 
 def _try(waiter: _Waiter, item: Object | None) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from hub_service import conditions, kernel, kernel_events, liveness, podstate, timestamps
+from hub_service import conditions, culling, kernel, kernel_events, liveness, podstate, timestamps
 from hub_service.activity import Sealed
 from hub_service.kinds import (
     JUPYTER_KERNELS,
@@ -50,6 +50,14 @@ def is_urgent(kernels: Reflector, pods: Reflector, key: Key) -> bool:
     if item is None or is_deleting(item):
         return True
     return not kernel.is_decided(item) and own_pod(pods, item) is None
+
+
+def unless_put_off(key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+    """A kernel's change concerns itself, but for reports of its activity that only put off its end.
+
+    Thousands of kernels at work make hundreds of them a second.
+    """
+    return () if old and new and culling.only_puts_off(old, new) else (key,)
 
 
 class KernelReconciler:

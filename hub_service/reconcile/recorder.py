@@ -47,7 +47,7 @@ class Recorder:
             await self._write(event)
 
     async def _write(self, event: Object) -> None:
-        if self._lost:
+        if self._lost and self._queue.empty():
             log.warning("%d events were not written: there were too many at once", self._lost)
             self._lost = 0
         try:

@@ -53,6 +53,48 @@ KEPT = {
 }
 
 
+def reported(status=None, spec=None, version="2", **activity):
+    said = {"executionState": "idle", "lastActivity": ago(5), "idleSince": ago(5)} | activity
+    return {
+        "metadata": {"name": "kernel-a", "resourceVersion": version},
+        "spec": {"owner": "alice", **(spec or {})},
+        "status": {"phase": "Running", "activity": said, **(status or {})},
+    }
+
+
+BEFORE = reported(version="1", lastActivity=ago(60), idleSince=ago(60))
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        reported(),
+        reported(lastActivity=ago(60)),  # idle since later
+        reported(lastActivity=ago(60), idleSince=ago(60), connections=3),
+    ],
+)
+def test_reports_that_put_an_end_off(after):
+    assert culling.only_puts_off(BEFORE, after)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        reported(executionState="busy", idleSince=None),
+        reported(heartbeatLostSince=ago(1)),
+        reported(lastActivity=ago(90), idleSince=ago(90)),  # sooner than was known
+        reported(lastActivity=None, idleSince=None),
+        reported(status={"phase": "Failed"}),
+        reported(status={"conditions": []}),
+        reported(spec={"incarnation": 1}),
+        reported() | {"metadata": {"name": "kernel-a", "deletionTimestamp": ago(0)}},
+    ],
+)
+def test_changes_that_say_more(after):
+    assert not culling.only_puts_off(BEFORE, after)
+    assert not culling.only_puts_off(reported(lastActivity=None, idleSince=None), after)
+
+
 @pytest.mark.parametrize("item", ASKED.values(), ids=ASKED.keys())
 def test_asked(item):
     verdict = culling.decide(item, TEN, NOW)
