@@ -24,6 +24,13 @@ class PlainForSome(KubeSpawner):
 c.JupyterHub.spawner_class = PlainForSome
 c.KubeSpawner.namespace = c.ElasticSpawner.namespace
 c.KubeSpawner.start_timeout = 180
+# What the users' namespace asks of its pods.
+c.KubeSpawner.container_security_context = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 c.ElasticSpawner.profile_list = [
     {"display_name": "Shared", "slug": "shared", "default": True},
     {"display_name": "Own", "slug": "own", "kubespawner_override": {"gateway_mode": "per-user"}},

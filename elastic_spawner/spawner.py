@@ -382,7 +382,7 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
 
     def _cluster(self) -> Cluster:
         """KubeSpawner's way to the API server, in the form that the rest of us speaks."""
-        return Cluster(shared_client("CustomObjectsApi").api_client)
+        return Cluster.of_client(shared_client("CustomObjectsApi").api_client)
 
 
 async def _both(pod: Coroutine[Any, Any, Any], gateway: Coroutine[Any, Any, None]) -> Any:

@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager, contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
+
 from hub_service.kube.connections import proxy, session
 
 if TYPE_CHECKING:
@@ -31,15 +33,15 @@ class ConfigurationError(Exception):
 class Access:
     """One API server as this process reaches it.
 
-    session: whose sockets are reset when they are closed; proxy: on the way there, or None;
-    server_hostname: what the server's certificate is for, where that isn't the host of its URL.
+    proxy: on the way there, or None; server_hostname: what the server's certificate is for, where
+    that isn't the host of its URL.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+        self.session = session
         self.proxy = proxy(configuration)
         self.server_hostname: str | None = configuration.tls_server_name or None
         self._configuration = configuration
-        self.session = session(configuration)
 
     def url(self, path: str) -> str:
         """The whole of a URL."""
@@ -82,11 +84,11 @@ async def from_environment() -> AsyncIterator[Access]:
             f"No way to a Kubernetes API server: {error} Set KUBECONFIG to a kubeconfig file, "
             "or run in a pod with a service account."
         ) from error
-    access = Access(configuration)
+    connections = session(configuration)
     try:
-        yield access
+        yield Access(configuration, connections)
     finally:
-        await access.session.close()
+        await connections.close()
         if refresh is not None:
             refresh.cancel()
         # Connections whose making was cancelled end by themselves a moment later; the loop

@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 
 from hub_service.kube.access import Access, from_environment
 from hub_service.kube.errors import ApiError, unanswered
 from hub_service.kube.execute import Executed, execute
+
+if TYPE_CHECKING:
+    from kubernetes_asyncio.client import ApiClient
 
 Object = dict[str, Any]
 
@@ -47,7 +50,7 @@ class ResourceType(Protocol):
 
 
 class Cluster:
-    """One API server. Made by `from_environment`."""
+    """One API server. Made by `from_environment`, or `of_client`."""
 
     def __init__(
         self,
@@ -74,6 +77,11 @@ class Cluster:
         """Connect: see `access.from_environment`. Raises ConfigurationError."""
         async with from_environment() as access:
             yield cls(access, request_timeout=request_timeout)
+
+    @classmethod
+    def of_client(cls, client: ApiClient) -> Cluster:
+        """On the connections of a client of kubernetes_asyncio's that somebody else has made."""
+        return cls(Access(client.configuration, client.rest_client.pool_manager))
 
     async def get(self, resource: ResourceType, namespace: str | None, name: str) -> Object:
         """One object. ApiError 404 where there is none."""

@@ -1,7 +1,12 @@
-"""What of the Kubernetes library a process loads."""
+"""What of the Kubernetes library a process loads, and a client of it that is there already."""
 
+import os
 import subprocess
 import sys
+
+from kubernetes_asyncio import client, config
+
+from hub_service.kube import Cluster
 
 _PROGRAM = """
 import asyncio, sys
@@ -32,3 +37,13 @@ def test_classes_for_each_kind_are_not_loaded_and_there_for_others(tmp_path):
         check=True,
     )
     assert done.stdout.split() == ["0", "CoreV1Api", "kubernetes_asyncio.config"]
+
+
+async def test_on_the_connections_of_another_client(api_server, thing):
+    configuration = client.Configuration()
+    await config.load_kube_config(os.environ["KUBECONFIG"], client_configuration=configuration)
+    async with client.ApiClient(configuration) as other:
+        await Cluster.of_client(other).create(thing, "ns", {"spec": {"text": "a"}})
+    assert api_server.requests == [
+        ("POST", "/apis/test.example/v1/namespaces/ns/things", {}, {"spec": {"text": "a"}})
+    ]
