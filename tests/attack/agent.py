@@ -50,13 +50,16 @@ def request(
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)
-        data = (body or "").encode() * repeat
+        data = (body or "").encode(errors="surrogateescape") * repeat
         if body is not None:
             connection.putheader("Content-Length", str(len(data)))
         connection.endheaders()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.send(data)
-        response = connection.getresponse()
+        try:
+            response = connection.getresponse()
+        except ConnectionResetError:
+            return {"status": "closed", "text": ""}
         text = response.read(200_000).decode(errors="replace")
         return {"status": response.status, "text": text}
     finally:
@@ -105,11 +108,16 @@ def websocket(
         for message in messages:
             await connection.write_message(message)
         heard: list[str] = []
+        ended = set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while (message := await connection.read_message()) is not None:
                     heard.append(str(message)[:2000])
-                    if '"execute_reply"' in heard[-1]:
+                    parsed = json.loads(message)
+                    state = parsed["content"].get("execution_state", parsed["msg_type"])
+                    if parsed["parent_header"].get("msg_type") == "execute_request":
+                        ended.add(state)
+                    if {"idle", "execute_reply"} <= ended:  # they come by channels of their own
                         break
                 else:
                     return {"status": "closed", "code": connection.close_code, "heard": heard}

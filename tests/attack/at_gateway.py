@@ -23,6 +23,7 @@ from tests.attack.stage import SPEC, Stage
 _OWN, _VICTIM = "/api/kernels/<own>", "/api/kernels/<victim>"
 _GUESSES = 100
 _DRIPPING = 50
+_PATIENCE = 20.0
 
 
 def starts(env: dict[str, Any] | None = None, name: str = SPEC, **more: Any) -> Step:
@@ -50,13 +51,34 @@ def inside(env: dict[str, Any], code: str, expected: str, **more: Any) -> Step:
         try:
             if kernel in (stage.victim, stage.own):
                 return Answer(201, NOTHING, "another kernel was handed out")
-            await stage.mallory.kernels()  # her notebook server finds it
-            said = (await stage.mallory.run(kernel, code)).text.strip()
+            said = await _printed(stage, kernel, code)
         finally:
             await rest("DELETE", f"/api/kernels/{kernel}")(stage)
         return Answer("left out" if said == expected else "taken", _layer(said == expected), said)
 
     return step
+
+
+async def _printed(stage: Stage, kernel: str, code: str) -> str:
+    """What a cell prints in a kernel that no notebook server knows of."""
+    reply = await stage.notebook.run(
+        "websocket",
+        url=f"{stage.url}/api/kernels/{kernel}/channels?session_id=x".replace("http", "ws", 1),
+        headers={"Authorization": f"token {stage.token}"},
+        messages=[_cell(code)],
+        seconds=_PATIENCE,
+    )
+    streams = [json.loads(heard)["content"] for heard in reply["heard"] if '"stream"' in heard]
+    return "".join(one["text"] for one in streams if one["name"] == "stdout").strip()
+
+
+def _cell(code: str) -> str:
+    """A message that runs code."""
+    header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": "s",
+              "username": "", "version": "5.3", "date": "2026-01-01T00:00:00Z"}  # fmt: skip
+    content = {"code": code, "silent": False, "allow_stdin": False}
+    return json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": content,
+                       "channel": "shell", "buffers": []})  # fmt: skip
 
 
 def _layer(refused: bool) -> str:
@@ -75,11 +97,6 @@ def accepted(env: dict[str, Any], code: str, expected: str) -> Step:
 
 def websocket(kernel: str, message: str | None = None, seconds: float = 2.0) -> Step:
     """A websocket to a kernel, and a cell (or something else) sent there."""
-    header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": "s",
-              "username": "", "version": "5.3", "date": "2026-01-01T00:00:00Z"}  # fmt: skip
-    content = {"code": "secret = 0", "silent": False, "allow_stdin": False}
-    cell = {"header": header, "parent_header": {}, "metadata": {}, "content": content,
-            "channel": "shell", "buffers": []}  # fmt: skip
 
     async def step(stage: Stage) -> Answer:
         url = stage.filled(f"{stage.url}/api/kernels/{kernel}/channels?session_id=x")
@@ -87,8 +104,8 @@ def websocket(kernel: str, message: str | None = None, seconds: float = 2.0) -> 
             "websocket",
             url=url.replace("http", "ws", 1),
             headers={"Authorization": f"token {stage.token}"},
-            messages=[json.dumps(cell) if message is None else message],
-            seconds=seconds if message is not None else 20.0,
+            messages=[_cell("secret = 0") if message is None else message],
+            seconds=seconds if message is not None else _PATIENCE,
         )
         if reply["status"] == 101:
             ran = any('"execute_reply"' in heard for heard in reply["heard"])

@@ -61,6 +61,8 @@ class Case:
 def answer(reply: dict[str, Any]) -> Answer:
     """What an HTTP answer means: refused by whom, or let through."""
     status, text = reply["status"], str(reply.get("text", ""))
+    if status == "closed":  # before there was an answer, by who would not read on
+        return Answer(status, HTTP_SERVER)
     if isinstance(status, int) and status < 400:
         return Answer(status, NOTHING, text)
     if not isinstance(status, int):
