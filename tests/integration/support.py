@@ -12,6 +12,7 @@ from hub_service.kinds import (
     PODS,
     Object,
     Resource,
+    condition,
     controller_uid,
     name_of,
     uid_of,
@@ -19,6 +20,33 @@ from hub_service.kinds import (
 from hub_service.kube import Cluster, Key, Reflector, key_of
 
 DEADLINE = 60.0
+
+
+def an_object(resource: Resource, name: str, spec: Object) -> Object:
+    """To be created."""
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def says(kind: str, status: str, words: str = "") -> Callable[[Object | None], bool]:
+    """Whether an object has that condition with that status and those words."""
+
+    def look(item: Object | None) -> bool:
+        entry = condition(item, kind) if item else None
+        return bool(entry) and entry["status"] == status and words in entry["message"]
+
+    return look
+
+
+async def until(holds: Callable[[], bool], seconds: float = DEADLINE) -> None:
+    """Return once that holds: for what tells nobody when it changes."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -20,6 +19,7 @@ from hub_service.kinds import (
     Resource,
 )
 from hub_service.kube import ApiError, Cluster
+from tests.integration.support import an_object
 
 DOCUMENTS = [
     document
@@ -47,15 +47,6 @@ KERNEL = {
     "incarnation": 1,
     "template": {"spec": {"containers": [{"name": "kernel", "image": "x"}]}},
 }
-
-
-def an_object(resource: Resource, spec: Any, name: str = "x") -> Object:
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }
 
 
 @pytest.mark.parametrize(
@@ -124,7 +115,7 @@ async def test_bad_values_are_refused_by_the_name_of_their_field(
     cluster: Cluster, namespace: str, resource: Resource, spec: Object, field: str
 ) -> None:
     with pytest.raises(ApiError) as refused:
-        await cluster.create(resource, namespace, an_object(resource, spec))
+        await cluster.create(resource, namespace, an_object(resource, "x", spec))
     assert refused.value.status == 422
     assert field in refused.value.message
 
@@ -132,7 +123,7 @@ async def test_bad_values_are_refused_by_the_name_of_their_field(
 async def test_a_gateways_name_must_do_for_its_service(cluster: Cluster, namespace: str) -> None:
     for name in ("1st", "a.b", "x" * 64):
         with pytest.raises(ApiError, match=r"metadata\.name"):
-            await cluster.create(JUPYTER_GATEWAYS, namespace, an_object(JUPYTER_GATEWAYS, {}, name))
+            await cluster.create(JUPYTER_GATEWAYS, namespace, an_object(JUPYTER_GATEWAYS, name, {}))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +141,7 @@ async def test_a_gateways_name_must_do_for_its_service(cluster: Cluster, namespa
 async def test_what_may_not_change(
     cluster: Cluster, namespace: str, field: str, value: object
 ) -> None:
-    await cluster.create(JUPYTER_KERNELS, namespace, an_object(JUPYTER_KERNELS, KERNEL))
+    await cluster.create(JUPYTER_KERNELS, namespace, an_object(JUPYTER_KERNELS, "x", KERNEL))
     with pytest.raises(ApiError) as refused:
         await cluster.merge_patch(JUPYTER_KERNELS, namespace, "x", {"spec": {field: value}})
     assert refused.value.status == 422
@@ -159,7 +150,7 @@ async def test_what_may_not_change(
 
 async def test_what_may_change(cluster: Cluster, namespace: str) -> None:
     bare = {key: KERNEL[key] for key in ("template",)}
-    await cluster.create(JUPYTER_KERNELS, namespace, an_object(JUPYTER_KERNELS, bare))
+    await cluster.create(JUPYTER_KERNELS, namespace, an_object(JUPYTER_KERNELS, "x", bare))
     await cluster.merge_patch(JUPYTER_KERNELS, namespace, "x", {"spec": KERNEL})  # set once
     changed = await cluster.merge_patch(
         JUPYTER_KERNELS, namespace, "x", {"spec": {"incarnation": 2, "cullIdleTimeout": 5}}
@@ -168,7 +159,7 @@ async def test_what_may_change(cluster: Cluster, namespace: str) -> None:
 
 
 async def test_status_is_written_apart(cluster: Cluster, namespace: str) -> None:
-    body = copy.deepcopy(an_object(JUPYTER_KERNELS, KERNEL))
+    body = copy.deepcopy(an_object(JUPYTER_KERNELS, "x", KERNEL))
     body["status"] = {"phase": "Running"}
     created = await cluster.create(JUPYTER_KERNELS, namespace, body)
     assert "status" not in created
@@ -204,7 +195,7 @@ def test_kubectl_explains(path: str, words: list[str]) -> None:
 
 
 async def test_kubectl_lists(cluster: Cluster, namespace: str) -> None:
-    await cluster.create(JUPYTER_KERNELS, namespace, an_object(JUPYTER_KERNELS, KERNEL))
+    await cluster.create(JUPYTER_KERNELS, namespace, an_object(JUPYTER_KERNELS, "x", KERNEL))
     status = {
         "phase": "Running",
         "gpus": 1,
@@ -224,6 +215,6 @@ async def test_kubectl_lists(cluster: Cluster, namespace: str) -> None:
 
 @pytest.mark.usefixtures("definitions")
 def test_unknown_fields_are_told() -> None:
-    body = an_object(JUPYTER_GATEWAYS, {"cullIdleTimeOut": 10})
+    body = an_object(JUPYTER_GATEWAYS, "x", {"cullIdleTimeOut": 10})
     with pytest.raises(KubectlError, match="cullIdleTimeOut"):
         kubectl("create", "--dry-run=server", "-f", "-", manifest=yaml.safe_dump(body))

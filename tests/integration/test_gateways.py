@@ -18,13 +18,12 @@ from hub_service.kinds import (
     SERVICES,
     Object,
     Resource,
-    condition,
     name_of,
     status_of,
 )
 from hub_service.kube import ApiError, Cluster, Reflector
 from tests.integration.conftest import NAMESPACES, ROOT
-from tests.integration.support import DEADLINE, Observed, reflecting
+from tests.integration.support import DEADLINE, Observed, reflecting, says
 
 NO_IMAGE = {"name": "shared", "image": "elastic/none:none", "imagePullPolicy": "Never"}
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole")
@@ -45,16 +44,6 @@ async def cluster_role(cluster: Cluster, namespace: str) -> AsyncIterator[str]:
     await cluster.create(CLUSTER_ROLES, None, body)
     yield body["metadata"]["name"]
     await cluster.delete(CLUSTER_ROLES, None, body["metadata"]["name"])
-
-
-def says(kind: str, status: str, words: str = "") -> Any:
-    """Whether a gateway has that condition with that status and those words."""
-
-    def look(item: Object | None) -> bool:
-        entry = condition(item, kind) if item else None
-        return bool(entry) and entry["status"] == status and words in entry["message"]
-
-    return look
 
 
 async def test_the_shared_gateway_comes_from_the_settings(

@@ -15,16 +15,7 @@ from hub_service.kinds import (
     name_of,
 )
 from hub_service.kube import Cluster, Reflector
-from tests.integration.support import DEADLINE, Observed, reflecting
-
-
-def an_object(resource: Resource, name: str, spec: Object) -> Object:
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }
+from tests.integration.support import DEADLINE, Observed, an_object, reflecting
 
 
 def a_spec(name: str, **fields: Any) -> Object:

@@ -17,18 +17,12 @@ from hub_service.kube import ApiError, Cluster
 from hub_service.kube.leader import LEASES, Leader, boot_time
 from hub_service.kube.lease import Timing
 from tests.integration.partition import Way, way_to_api_server
-from tests.integration.support import DEADLINE, reflecting
+from tests.integration.support import DEADLINE, reflecting, until
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 LEASE = "test"
 # Short, and with room for a machine that is busy.
 SHORT = Timing(duration=6, deadline=4, stop_within=1.5, renew=0.3, retry=0.1, request=1)
-
-
-async def until(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is of all kinds
-            await asyncio.sleep(0.01)
 
 
 class Competitor:

@@ -18,12 +18,11 @@ from hub_service.kinds import (
     SECRETS,
     SERVICES,
     Object,
-    condition,
     name_of,
     status_of,
 )
 from hub_service.kube import ApiError, Cluster, Reflector
-from tests.integration.support import DEADLINE, Observed, reflecting
+from tests.integration.support import DEADLINE, Observed, an_object, reflecting, says
 
 HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdA$aGFzaA"
 
@@ -35,20 +34,7 @@ async def notebooks(cluster: Cluster, namespace: str) -> AsyncIterator[Reflector
 
 
 def a_notebook(**spec: Any) -> Object:
-    return {
-        "apiVersion": JUPYTER_NOTEBOOKS.api_version,
-        "kind": JUPYTER_NOTEBOOKS.kind,
-        "metadata": {"name": "nb"},
-        "spec": spec,
-    }
-
-
-def says(kind: str, status: str, words: str = "") -> Any:
-    def look(item: Object | None) -> bool:
-        entry = condition(item, kind) if item else None
-        return bool(entry) and entry["status"] == status and words in entry["message"]
-
-    return look
+    return an_object(JUPYTER_NOTEBOOKS, "nb", spec)
 
 
 async def plain_secret(cluster: Cluster, namespace: str) -> dict[str, str]:

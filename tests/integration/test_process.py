@@ -19,7 +19,7 @@ from tornado.httpclient import AsyncHTTPClient
 from hub_service import settings
 from hub_service.kinds import DEPLOYMENTS, JUPYTER_GATEWAYS, name_of, status_of
 from hub_service.kube import Cluster
-from tests.integration.support import DEADLINE, Observed, reflecting
+from tests.integration.support import DEADLINE, Observed, reflecting, until
 
 ROOT = Path(__file__).parent.parent.parent
 PREFIX = "/services/elastic/"
@@ -69,13 +69,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-async def until(condition: Callable[[], bool], seconds: float) -> None:
-    """Return once the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the kernel tells nobody
-            await asyncio.sleep(0.01)
 
 
 def environment(config: settings.Settings | None) -> dict[str, str]:
