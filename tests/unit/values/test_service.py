@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import yaml
 
 from hub_service import settings
 from hub_service.app import read_settings
-
-VALUES = Path(__file__).parents[3] / "helm-values"
-
-
-def documents(name: str) -> dict[tuple[str, str], Any]:
-    found = yaml.safe_load_all((VALUES / name).read_text())
-    return {(item["kind"], item["metadata"]["name"]): item for item in found if item}
-
+from tests.unit.values.manifests import VALUES, documents
 
 OWN, RIGHTS = documents("service.yaml"), documents("rbac.yaml")
 ELASTIC = yaml.safe_load((VALUES / "elastic.yaml").read_text())

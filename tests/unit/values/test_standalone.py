@@ -1,18 +1,7 @@
 """The manifests of an installation without a hub say the same as those with one."""
 
-from pathlib import Path
-
-import yaml
-
 from hub_service import settings
-
-VALUES = Path(__file__).parents[3] / "helm-values"
-
-
-def documents(name):
-    found = yaml.safe_load_all((VALUES / name).read_text())
-    return {(item["kind"], item["metadata"]["name"]): item for item in found if item}
-
+from tests.unit.values.manifests import documents
 
 ALONE, WITH_HUB = documents("standalone.yaml"), documents("rbac.yaml")
 
