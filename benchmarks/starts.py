@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from benchmarks.bare_pod import BarePod, out_of_step
-from demo.client import Connection
+from demo.connection import Connection
 from demo.install import Images
 from demo.observe import watching
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNELS, PODS

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from demo.client import Connection, Person
+from demo.client import Person
+from demo.connection import Connection
 from hub_service.kinds import name_of, status_of, uid_of
 from tests.attack.stage import Stage
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from demo.client import Connection
+from demo.connection import Connection
 from hub_service.kube.reflector import Reflector
 from tests.e2e.support import House
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from demo.client import Connection
+from demo.connection import Connection
 from demo.install import kubectl
 from demo.observe import gpus_in_use, gpus_of, kernels_of
 from hub_service.kinds import PODS, Object, status_of

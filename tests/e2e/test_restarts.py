@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from demo.client import Connection, Person
+from demo.client import Person
+from demo.connection import Connection
 from demo.install import Images, kubectl
 from demo.observe import gpu_pod, gpus_of_the_cluster, is_running, is_unschedulable, watching
 from hub_service.kinds import PODS, Object, condition, status_of, uid_of

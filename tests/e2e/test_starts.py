@@ -9,7 +9,7 @@ from typing import Any
 import nbformat
 from playwright.async_api import Page, async_playwright, expect
 
-from demo.client import Connection
+from demo.connection import Connection
 from demo.install import Images, Installation
 from demo.observe import gpu_pod, gpus_of_the_cluster
 from hub_service.kube.client import Cluster

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from demo.client import Connection, Person, RequestFailedError
+from demo.client import Person, RequestFailedError
+from demo.connection import Connection
 from demo.install import Installation
 from hub_service.names import kernel_name
 from tests.faults import model
