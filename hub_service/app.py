@@ -77,6 +77,7 @@ async def run(config: Settings, environment: Mapping[str, str], name: str) -> No
             identity=name,
             servers_of=hub.servers_of if hub else None,
             tell=hub.tell_activity if hub else None,
+            fetch_groups=hub.groups if hub else None,
         )
         pages = _pages(config, worker, environment)
         servers = [HTTPServer(pages, xheaders=True)]
@@ -120,6 +121,7 @@ def _pages(config: Settings, worker: Worker, environment: Mapping[str, str]) -> 
         prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],
         kernels=worker.kernels,
         covers=worker.covers,
+        quotas=web.QuotaView(worker.groups, config.quota.policy, config.quota.rules),
         is_ready=worker.is_ready,
         cookie_secret=hmac.digest(
             environment["JUPYTERHUB_API_TOKEN"].encode(), b"elastic service's cookies", "sha256"

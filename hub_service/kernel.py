@@ -178,8 +178,21 @@ def status_of_admission(
         _template_condition(spec_of(kernel).get("template") or {}),
         *_variables_condition(kernel),
     ]
+    status = _beginning(kernel, Phase.PENDING if admitted else Phase.REFUSED, wanted, now)
+    return status | {"completionTime": None if admitted else timestamps.seconds(now)}
+
+
+def status_of_wait(kernel: Object, verdict: Verdict, now: datetime) -> Object:
+    """The status of the wanted incarnation while its admission waits."""
+    waits = Condition(RUNNING, False, verdict.state.reason, verdict.state.message)
+    status = _beginning(kernel, Phase.PENDING, [waits], now)
+    return status | {"start": _start(kernel, verdict)}
+
+
+def _beginning(kernel: Object, phase: str, wanted: list[Condition], now: datetime) -> Object:
+    """A status in which nothing is left of an earlier incarnation."""
     return {
-        "phase": Phase.PENDING if admitted else Phase.REFUSED,
+        "phase": phase,
         "conditions": conditions.merged(_conditions(kernel), wanted, now),
         "incarnation": incarnation(kernel),
         "gpus": podtemplate.gpus(spec_of(kernel).get("template") or {}),
@@ -189,7 +202,7 @@ def status_of_admission(
         "exitCode": None,
         "startTime": None,
         "start": None,
-        "completionTime": None if admitted else timestamps.seconds(now),
+        "completionTime": None,
     }
 
 
@@ -291,8 +304,20 @@ def making_since(kernel: Object, now: datetime) -> datetime:
     """Since when the wanted incarnation's pod is to be made."""
     began = timestamps.parse((status_of(kernel).get("start") or {}).get("since"))
     if began is None and not incarnation(kernel):
-        began = timestamps.parse(kernel["metadata"].get("creationTimestamp"))
+        admitted = condition(kernel, ADMITTED) or {}
+        began = timestamps.parse(admitted.get("lastTransitionTime"))
     return began or now
+
+
+def waiting_since(kernel: Object, now: datetime) -> datetime:
+    """Since when the wanted incarnation waits for its admission."""
+    if status_of(kernel).get("incarnation") == incarnation(kernel):
+        began = timestamps.parse((status_of(kernel).get("start") or {}).get("since"))
+        if began is not None:
+            return began
+    if incarnation(kernel):
+        return now
+    return timestamps.parse(kernel["metadata"].get("creationTimestamp")) or now
 
 
 def _start(kernel: Object, verdict: Verdict | None) -> Object | None:

@@ -142,6 +142,8 @@ class Reason:
     # VariablesAccepted
     DROPPED = "Dropped"
     # Running
+    WAITING_FOR_QUOTA = "WaitingForQuota"
+    GROUPS_UNKNOWN = "GroupsUnknown"
     POD_RUNNING = "PodRunning"
     ANSWERING = "Answering"
     POD_NOT_MADE = "PodNotMade"

@@ -1,4 +1,4 @@
-"""What the service shows to people: their own kernels.
+"""What the service shows to people: their own kernels, and what they may have.
 
 Who is calling is the hub's word (OAuth in a browser, or a token in the Authorization header); only
 tokens with access to this service pass. All is read from the reflector's copy.
@@ -7,8 +7,9 @@ tokens with access to this service pass. All is read from the reflector's copy.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
+from typing import NamedTuple
 
 from jupyterhub.services.auth import (
     HubOAuth,
@@ -18,9 +19,13 @@ from jupyterhub.services.auth import (
 )
 from tornado.web import Application, HTTPError
 
+from hub_service import limits, quota, quota_report, quota_words, timestamps
 from hub_service.answers import Handler, Health, JsonHandler, NotFound, log_request
+from hub_service.groups import Groups
 from hub_service.kinds import Object, condition, name_of, namespace_of, spec_of, status_of
+from hub_service.known_groups import KnownGroups
 from hub_service.kube import Reflector
+from hub_service.limits import Policy
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -35,10 +40,10 @@ th, td {{ text-align: left; padding: .3rem .8rem; border-bottom: 1px solid #ccc 
 </head>
 <body>
 <h1>{title}</h1>
-<table>
-<thead><tr>{head}</tr></thead>
-<tbody>{rows}</tbody>
-</table>
+{kernels}
+<h2>Your limits</h2>
+{limits}
+{problems}
 <p>Kernels are stopped in JupyterLab, under Running Terminals and Kernels.
 <a href="{hub}">Back to the hub</a></p>
 </body>
@@ -50,11 +55,23 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+_LIMIT_COLUMNS = ("resource", "used", "waiting", "limit", "set by", "")
+
+
+class QuotaView(NamedTuple):
+    """What limits rest on: the hub's groups, the administrator's limits and rules."""
+
+    groups: KnownGroups
+    policy: Policy
+    rules: quota.Rules
+
+
 def application(
     *,
     prefix: str,
     kernels: Reflector,
     covers: Callable[[str], bool],
+    quotas: QuotaView,
     is_ready: Callable[[], bool],
     hub_auth: HubOAuth,
     cookie_secret: bytes,
@@ -68,6 +85,7 @@ def application(
         [
             (prefix + "health", Health),
             (prefix + "api/kernels", _Kernels),
+            (prefix + "api/quota", _Quota),
             (prefix + "oauth_callback", _Callback),
             (prefix, _Page),
         ],
@@ -76,6 +94,7 @@ def application(
         log_function=log_request,
         kernels=kernels,
         covers=covers,
+        quotas=quotas,
         is_ready=is_ready,
         hub_auth=hub_auth,
     )
@@ -140,18 +159,29 @@ class _Callback(_Identified, HubOAuthCallbackHandler):
 
 
 class _OwnKernels(_Identified):
+    @property
+    def own_name(self) -> str | None:
+        """The user who is calling; a service isn't the user of its name."""
+        user = self.current_user
+        return user["name"] if user.get("kind", "user") == "user" else None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may see what is others'."""
+        return bool(self.current_user.get("admin"))
+
+    def kernels_of(self, user: str | None) -> list[Object]:
+        """JupyterKernels of a user, wherever they are."""
+        return [item for item in self._all() if user and spec_of(item).get("owner") == user]
+
     def visible(self) -> list[Object]:
         """Kernels that the caller may see, oldest first; an admin sees all."""
-        user = self.current_user
-        covers = self.settings["covers"]
-        shown: Iterable[Object] = (
-            item for item in self.settings["kernels"].store if covers(namespace_of(item))
-        )
-        if not user.get("admin"):
-            # A service isn't the user of its name.
-            own = user["name"] if user.get("kind", "user") == "user" else None
-            shown = [item for item in shown if own and spec_of(item).get("owner") == own]
+        shown = self._all() if self.is_admin else self.kernels_of(self.own_name)
         return sorted(map(kernel_model, shown), key=lambda model: (model["created"], model["name"]))
+
+    def _all(self) -> Iterator[Object]:
+        covers = self.settings["covers"]
+        return (item for item in self.settings["kernels"].store if covers(namespace_of(item)))
 
 
 class _Kernels(JsonHandler, _OwnKernels):
@@ -161,23 +191,74 @@ class _Kernels(JsonHandler, _OwnKernels):
         self.finish(json.dumps(self.visible()))
 
 
+class _Quota(JsonHandler, _OwnKernels):
+    async def get(self) -> None:
+        if self.current_user is None:
+            raise HTTPError(403, "Log in to the hub, or send Authorization: token <token>.")
+        user = self.get_query_argument("user", self.own_name)
+        if user != self.own_name and not self.is_admin:
+            raise HTTPError(403, "Only an administrator may see the limits of others.")
+        if not user:
+            raise HTTPError(400, "Whose limits? Name a user: ?user=NAME")
+        view: QuotaView = self.settings["quotas"]
+        groups = await view.groups.recent()
+        answer = quota_report.model(
+            user, groups, self.kernels_of(user), view.policy, view.rules, timestamps.now()
+        )
+        if self.is_admin and groups is not None:
+            answer["problems"] = [p._asdict() for p in limits.problems(groups.all)]
+        self.finish(json.dumps(answer))
+
+
 class _Page(_OwnKernels):
-    def get(self) -> None:
+    async def get(self) -> None:
         if self.current_user is None:
             self.redirect(self.get_login_url())
             return
-        head = "".join(f"<th>{escape(column.replace('_', ' '))}</th>" for column in _COLUMNS)
-        rows = "".join(_row(model) for model in self.visible())
-        who = "All kernels" if self.current_user.get("admin") else "Your kernels"
+        view: QuotaView = self.settings["quotas"]
+        groups = await view.groups.recent()
+        user = self.own_name or ""
+        uses = quota_report.uses(user, groups, self.kernels_of(user), view.policy)
         self.set_header("Cache-Control", "no-store")
         self.finish(
             _PAGE.format(
-                title=who, head=head, rows=rows, hub=escape(f"{self.hub_auth.hub_prefix}home")
+                title="All kernels" if self.is_admin else "Your kernels",
+                kernels=_table(
+                    (column.replace("_", " ") for column in _COLUMNS),
+                    ((model[column] for column in _COLUMNS) for model in self.visible()),
+                ),
+                limits=_table(_LIMIT_COLUMNS, map(_limit_cells, uses)),
+                problems=_problems(groups) if self.is_admin and groups is not None else "",
+                hub=escape(f"{self.hub_auth.hub_prefix}home"),
             )
         )
 
 
-def _row(model: Object) -> str:
-    cells = (model[column] for column in _COLUMNS)
-    texts = ("" if cell is None else escape(str(cell)) for cell in cells)
-    return f"<tr>{''.join(f'<td>{text}</td>' for text in texts)}</tr>"
+def _limit_cells(use: quota_report.Use) -> tuple[object, ...]:
+    most = use.limit.amount if use.limit else None
+    words = quota_words.amount_in_words
+    return (
+        use.resource,
+        words(use.resource, use.used),
+        words(use.resource, use.waiting) if use.waiting else None,
+        limits.UNLIMITED if most is None else words(use.resource, most),
+        use.limit.source if use.limit else None,
+        "over the limit: nothing is stopped, and nothing more starts" if use.is_over else None,
+    )
+
+
+def _problems(groups: Groups) -> str:
+    found = [f"<li>{escape(str(problem))}</li>" for problem in limits.problems(groups.all)]
+    if not found:
+        return ""
+    return f"<h2>Limits of groups that don't count</h2>\n<ul>{''.join(found)}</ul>"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table>\n<thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody>\n</table>"
+
+
+def _cell(value: object) -> str:
+    return f"<td>{'' if value is None else escape(str(value))}</td>"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from hub_service import group_limits
 from hub_service.controllers import Controllers
 from hub_service.kinds import MANAGER
+from hub_service.known_groups import FetchGroups, KnownGroups
 from hub_service.kube import Cluster
 from hub_service.kube.leader import Leader
 from hub_service.kube.lease import Timing
@@ -21,9 +23,9 @@ class Worker:
 
     `token` is the service's own, which gateways know it by: of the hub, or where there is none, any
     that nobody else has. `identity`: what it is called where several compete. `servers_of` asks the
-    hub for a user's servers, `tell` tells it of a server's activity; both None where there is no
-    hub. `gateway_urls` tells where the pods of a gateway of a name and namespace are reached;
-    None: at their addresses.
+    hub for a user's servers, `tell` tells it of a server's activity, `fetch_groups` asks it for its
+    groups; all None where there is no hub. `gateway_urls` tells where the pods of a gateway of a
+    name and namespace are reached; None: at their addresses.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Worker:
         identity: str,
         servers_of: ServersOf | None,
         tell: Tell | None,
+        fetch_groups: FetchGroups | None,
         gateway_urls: GatewayUrls | None = None,
         timing: Timing | None = None,
     ) -> None:
         self._watches = Watches(cluster, config)
         self.metrics = Metrics(self._watches)
+        self.groups = KnownGroups(fetch_groups, on_change=group_limits.Reports().note)
         for reflector in self._watches.all:
             reflector.observed_by(self.metrics)
         self._leader = Leader(
@@ -60,6 +64,7 @@ class Worker:
                 self._watches,
                 self.metrics,
                 token,
+                groups=self.groups,
                 servers_of=servers_of,
                 tell=tell,
                 gateway_urls=gateway_urls,
@@ -81,6 +86,7 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             for reflector in (*self._watches.all, self._watches.pod_events):
                 group.create_task(reflector.run())
+            group.create_task(self.groups.run())
             group.create_task(self._leader.run(self._act))
 
     async def _act(self) -> None:

@@ -6,18 +6,20 @@ configuration file, and imported by tests.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from jupyterhub.proxy import Proxy
 
 SERVICE_TOKEN = "service-token"
@@ -46,75 +48,84 @@ class NoProxy(Proxy):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class RealHub:
-    """Calls its API as an administrator."""
+    """Calls its API, as an administrator unless another token is given."""
 
     api_url: str
-    session: aiohttp.ClientSession
-    process: asyncio.subprocess.Process
 
-    async def call(
+    def call(
         self, method: str, path: str, body: Any = None, *, token: str = _ADMIN_TOKEN
     ) -> tuple[int, Any]:
-        """Status and JSON of one request."""
-        headers = {"Authorization": f"token {token}"}
-        async with self.session.request(
-            method, self.api_url + path, json=body, headers=headers
-        ) as response:
-            text = await response.text()
-            return response.status, json.loads(text) if text else None
+        """Status and JSON of one request. OSError where the hub does not answer."""
+        request = urllib.request.Request(
+            self.api_url + path,
+            method=method,
+            headers={"Authorization": f"token {token}"},
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as response:
+                return response.status, _json(response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, _json(error.read())
 
-    async def group(self, name: str, *users: str, **properties: str) -> None:
-        """Make a group of these users, who are made too; properties with __ for a dot."""
+    def group(self, name: str, *users: str, properties: dict[str, Any] | None = None) -> None:
+        """Make a group of these users, who are made too."""
         for user in users:
-            await self.call("POST", f"/users/{user}")
-        status, _ = await self.call("POST", f"/groups/{name}", {"users": list(users)})
-        assert status in (201, 409), status
-        await self.write(name, {key.replace("__", "."): text for key, text in properties.items()})
+            self.call("POST", f"/users/{user}")
+        status, answer = self.call("POST", f"/groups/{name}", {"users": list(users)})
+        assert status == 201, answer
+        self.write(name, properties or {})
 
-    async def write(self, group: str, properties: dict[str, Any]) -> None:
+    def token(self, user: str) -> str:
+        """A token of that user's, which may use their servers."""
+        body = {"scopes": [f"access:servers!user={user}"]}
+        status, answer = self.call("POST", f"/users/{user}/tokens", body)
+        assert status == 201, answer
+        return str(answer["token"])
+
+    def write(self, group: str, properties: dict[str, Any]) -> None:
         """Write a group's properties, as the admin page does."""
-        status, _ = await self.call("PUT", f"/groups/{group}/properties", properties)
-        assert status == 200, status
+        status, answer = self.call("PUT", f"/groups/{group}/properties", properties)
+        assert status == 200, answer
 
 
-@asynccontextmanager
-async def real_hub(folder: Path, *, port: int = 0) -> AsyncIterator[RealHub]:
+def _json(body: bytes) -> Any:
+    return json.loads(body) if body else None
+
+
+@contextmanager
+def real_hub(folder: Path, *, port: int = 0) -> Iterator[RealHub]:
     """Run it until the block ends, with its database in `folder`."""
-    port = port or _free_port()
+    port = port or free_port()
     environment = {**os.environ, _PORT: str(port), "POD_NAMESPACE": "jupyter"}
     environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
     environment.pop("KUBERNETES_SERVICE_HOST", None)
     command = [sys.executable, "-m", "jupyterhub", "-f", str(Path(__file__))]
-    log = (folder / "hub.log").open("a")
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=environment, stdout=log, stderr=log
-    )
-    try:
-        async with aiohttp.ClientSession() as session:
-            hub = RealHub(f"http://127.0.0.1:{port}/hub/api", session, process)
-            await _answers(hub, folder)
+    with (folder / "hub.log").open("a") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        try:
+            hub = RealHub(f"http://127.0.0.1:{port}/hub/api")
+            deadline = time.monotonic() + _SECONDS
+            while not _answers(hub):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError((folder / "hub.log").read_text()[-3000:])
+                time.sleep(0.1)
             yield hub
-    finally:
-        if process.returncode is None:
+        finally:
             process.kill()
-        await process.wait()
-        log.close()
+            process.wait()
 
 
-async def _answers(hub: RealHub, folder: Path) -> None:
-    async with asyncio.timeout(_SECONDS):
-        while True:
-            try:
-                if (await hub.call("GET", "/"))[0] == 200:
-                    return
-            except aiohttp.ClientError:
-                pass
-            if hub.process.returncode is not None:
-                raise AssertionError((folder / "hub.log").read_text()[-3000:])
-            await asyncio.sleep(0.1)
+def _answers(hub: RealHub) -> bool:
+    try:
+        return hub.call("GET", "/")[0] == 200
+    except OSError:
+        return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on, here and now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -138,7 +149,7 @@ def _configure(c: Any) -> None:
         {
             "name": "test-administrator",
             "services": ["administrator"],
-            "scopes": ["admin:groups", "admin:users"],
+            "scopes": ["admin:groups", "admin:users", "tokens", "access:servers"],
         }
     ]
     configure(

@@ -20,7 +20,8 @@ from hub_service.controllers.gateways import (
 )
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
-from hub_service.kube import ApiError, Cluster, Controller, Key, WorkQueue
+from hub_service.known_groups import KnownGroups
+from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
 from hub_service.kube.backoff import Backoff
 from hub_service.metrics import Metrics
 from hub_service.notebook_tokens import token_hash
@@ -48,7 +49,8 @@ log = logging.getLogger(__name__)
 class Controllers:
     """All that writes to the cluster, on the copies in `watches`.
 
-    `metrics` are told of what happens. `token`, `servers_of`, `tell`, `gateway_urls`: see Worker.
+    `metrics` are told of what happens. `groups` say what quotas rest on. `token`, `servers_of`,
+    `tell`, `gateway_urls`: see Worker.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Controllers:
         metrics: Metrics,
         token: str,
         *,
+        groups: KnownGroups,
         servers_of: ServersOf | None,
         tell: Tell | None,
         gateway_urls: GatewayUrls | None,
@@ -66,6 +69,7 @@ class Controllers:
         self._cluster = cluster
         self._config = config
         self._watches = watches
+        self._groups = groups
         self._gateway_urls = gateway_urls or watches.gateway_urls
         self._metrics = metrics
         queue = WorkQueue[Key](is_urgent=partial(is_urgent, watches.kernels, watches.pods))
@@ -116,7 +120,9 @@ class Controllers:
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
-        await self._refresh_kernels()
+        # What others have admitted shows in either: quotas are decided on the copies.
+        for reflector in (self._watches.kernels, self._watches.pods):
+            await _refresh(reflector)
         for controller in self._controllers:
             controller.observed_by(self._metrics)
         self._metrics.controllers = self._controllers
@@ -138,16 +144,6 @@ class Controllers:
             if self._config.has_shared_gateway:
                 group.create_task(apply_shared_gateway(self._cluster, self._config))
 
-    async def _refresh_kernels(self) -> None:
-        """Have what others admitted: quotas are decided on the copy."""
-        backoff = Backoff(0.2, 10.0)
-        while True:
-            try:
-                return await self._watches.kernels.refresh()
-            except ApiError as error:
-                log.warning("kernels could not be listed: %s; trying again", error)
-                await asyncio.sleep(backoff.next())
-
     def _kernel_controller(self, queue: WorkQueue[Key]) -> Controller:
         starts = Starts(
             self._cluster,
@@ -159,7 +155,10 @@ class Controllers:
         admissions = Admissions(
             kernels=self._watches.kernels,
             pods=self._watches.pods,
-            kernels_per_user=self._config.quota.kernels_per_user,
+            groups=self._groups,
+            policy=self._config.quota.policy,
+            rules=self._config.quota.rules,
+            times=starts.times,
             covers=self._watches.scope.covers,
             security=security,
         )
@@ -185,6 +184,7 @@ class Controllers:
         reconcile = self._watches.scope.within(reconciler.reconcile)
         controller = Controller("kernel", reconcile, workers=32, queue=queue)
         self._watches.follow(controller, self._watches.kernels, unless_put_off)
+        controller.follow(self._watches.kernels, admissions.kernels_that_wait)
         controller.follow(self._watches.pods, kernel_of_pod)
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
@@ -248,6 +248,17 @@ class Controllers:
 
 def _liveness_rule(config: Settings) -> liveness.Rule:
     return liveness.Rule(config.liveness.timeout, config.liveness.restarts)
+
+
+async def _refresh(reflector: Reflector) -> None:
+    """Have what is there now."""
+    backoff = Backoff(0.2, 10.0)
+    while True:
+        try:
+            return await reflector.refresh()
+        except ApiError as error:
+            log.warning("%s: could not be listed: %s; trying again", reflector, error)
+            await asyncio.sleep(backoff.next())
 
 
 def _start_times(config: Settings) -> Times:

@@ -5,24 +5,39 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from hub_service import kernel, quota, timestamps
+from hub_service import kernel, limits, quota, timestamps
+from hub_service.groups import Groups
 from hub_service.kinds import (
     ADMITTED,
+    RUNNING,
     Object,
+    Phase,
     Reason,
     condition,
+    is_deleting,
     namespace_of,
     spec_of,
     uid_of,
 )
+from hub_service.known_groups import KnownGroups
 from hub_service.kube import Key, Reflector, key_of
 from hub_service.podsecurity import RESTRICTED, Policy
 from hub_service.reconcile.kernel_pods import own_pod
+from hub_service.starts.judge import Times, judge_admission
 
 log = logging.getLogger(__name__)
 
 BY_OWNER = "owner"
+
+_NO_GROUPS = (
+    "The hub has not said yet who is in which group, so it isn't known how many kernels its user "
+    "may have; it is asked again."
+)
+# Seconds until it is looked again. Ends of kernels are noticed at once; a higher limit is not.
+_GROUPS_AGAIN = 1.0
+_ROOM_AGAIN = 10.0
 
 
 def owner_of(item: Object) -> str | None:
@@ -43,10 +58,23 @@ class Admission:
     has_pod: bool
 
 
+class Decided(NamedTuple):
+    """What came of a kernel's admission; `again`: seconds until it is to be looked at once more.
+
+    status: what it gives the kernel. It is there to be written along with the first report on the
+    pod, where the kernel was admitted, and at once otherwise.
+    """
+
+    admitted: bool
+    status: Object
+    again: float | None = None
+
+
 class Admissions:
     """`kernels` needs the index BY_OWNER. `covers`: whether a namespace is looked after.
 
-    `security`: what templates may ask for.
+    `policy`: the administrator's limits; `rules`: what becomes of starts over a limit; `times`:
+    how long they may wait. `security`: what templates may ask for.
     """
 
     def __init__(
@@ -54,13 +82,19 @@ class Admissions:
         *,
         kernels: Reflector,
         pods: Reflector,
-        kernels_per_user: int,
+        groups: KnownGroups,
+        policy: limits.Policy,
+        rules: quota.Rules,
+        times: Times,
         covers: Callable[[str], bool],
         security: Policy = RESTRICTED,
     ) -> None:
         self._kernels = kernels
         self._pods = pods
-        self._kernels_per_user = kernels_per_user
+        self._groups = groups
+        self._policy = policy
+        self._rules = rules
+        self._times = times
         self._covers = covers
         self._security = security
         self._remembered: dict[Key, Admission] = {}
@@ -74,19 +108,45 @@ class Admissions:
         """The kernel's status shows what was decided, or the kernel is gone."""
         self._remembered.pop(key, None)
 
-    def decide(self, item: Object) -> tuple[bool, Object]:
+    def kernels_that_wait(self, _key: Key, old: Object | None, new: Object | None) -> list[Key]:
+        """Which other kernels a kernel's change concerns: those that may come in now."""
+        item = new or old
+        if item is None or not quota.makes_room(old, new):
+            return []
+        return [
+            key_of(other)
+            for other in self._kernels_of_owner(item)
+            if not kernel.is_decided(other) and not is_deleting(other)
+        ]
+
+    async def decide(self, item: Object) -> Decided:
         """Whether a kernel is admitted, and the status that this gives it.
 
         An admission is remembered, without anything else being decided in between.
         """
         admission = self.of(item)
         if admission and admission.status["incarnation"] == kernel.incarnation(item):
-            return True, admission.status
+            return Decided(True, admission.status)
         if objection := kernel.refusal_of_template(item, self._security):
             self.forget(key_of(item))
             log.warning("kernel %s: its template is refused: %s", key_of(item), objection)
-            return False, kernel.status_of_refused_template(item, objection, timestamps.now())
-        key, decision = key_of(item), self._decide(item)
+            status = kernel.status_of_refused_template(item, objection, timestamps.now())
+            return Decided(False, status)
+        groups: Groups | None = Groups()
+        if owner_of(item) is not None and self._kept(item) is None:
+            groups = await self._groups.recent()
+        # From here on nothing is awaited.
+        if groups is None:
+            return self._waits(item, Reason.GROUPS_UNKNOWN, _NO_GROUPS, again=_GROUPS_AGAIN)
+        decision = self._kept(item) or self._decide(item, groups)
+        if decision.verdict == quota.WAIT:
+            return self._waits(
+                item, decision.reason, decision.message, again=_ROOM_AGAIN, before=decision.before
+            )
+        return self._settled(item, decision)
+
+    def _settled(self, item: Object, decision: quota.Decision) -> Decided:
+        key = key_of(item)
         log.info("kernel %s: %s", key, decision.message if decision.admitted else "over the quota")
         status = kernel.status_of_admission(
             item,
@@ -100,20 +160,51 @@ class Admissions:
             self._remembered[key] = Admission(uid_of(item), status, has_pod)
         else:
             self.forget(key)
-        return decision.admitted, status
+        return Decided(decision.admitted, status)
 
-    def _decide(self, item: Object) -> quota.Decision:
+    def _waits(
+        self, item: Object, reason: str, message: str, *, again: float, before: int | None = None
+    ) -> Decided:
+        now = timestamps.now()
+        verdict = judge_admission(
+            reason,
+            message,
+            since=kernel.waiting_since(item, now),
+            times=self._times,
+            now=now,
+            before=before,
+        )
+        if verdict.state.phase == Phase.FAILED:
+            late = quota.Decision(quota.REFUSE, verdict.state.reason, verdict.state.message)
+            return self._settled(item, late)
+        if (condition(item, RUNNING) or {}).get("reason") != reason:
+            log.info("kernel %s: waits to be admitted: %s", key_of(item), reason)
+        return Decided(False, kernel.status_of_wait(item, verdict, now), again)
+
+    def _kept(self, item: Object) -> quota.Decision | None:
+        """The admission of a kernel that holds its place already."""
         if kernel.is_admitted(item):
-            # A new incarnation of a kernel that holds its place keeps it.
+            # A new incarnation keeps it.
             entry = condition(item, ADMITTED) or {}
-            return quota.Decision(True, entry.get("reason", ""), entry.get("message", ""))
+            return quota.Decision(quota.ADMIT, entry.get("reason", ""), entry.get("message", ""))
         if self._holds_place(item):
-            return quota.Decision(True, Reason.WITHIN_QUOTA, "The kernel was admitted before.")
-        others = self._kernels_of_owner(item)
+            words = "The kernel was admitted before."
+            return quota.Decision(quota.ADMIT, Reason.WITHIN_QUOTA, words)
+        return None
+
+    def _decide(self, item: Object, groups: Groups) -> quota.Decision:
+        owner = owner_of(item) or ""
+        others = [
+            other
+            for other in self._kernels_of_owner(item)
+            # Undecided ones of which this is known already take nobody's place.
+            if kernel.is_decided(other) or not kernel.refusal_of_template(other, self._security)
+        ]
         return quota.decide(
             item,
             others,
-            limit=self._kernels_per_user,
+            limits=limits.of_user(owner, groups.of(owner), self._policy),
+            rules=self._rules,
             assumed={uid_of(other) for other in others if self._holds_place(other)},
             now=timestamps.now(),
         )

@@ -117,14 +117,14 @@ class KernelReconciler:
             await self._end_idle(key, item)
             return None
         await self._pods.remove_others(item)
+        look_again = None
         if kernel.is_decided(item):
             self._admissions.forget(key)
         else:
-            item = await self._admit(item)
+            item, look_again = await self._admit(item)
         if status_of(item).get("phase") == Phase.CULLED:
             await self._end(item)
             return None
-        look_again = None
         if kernel.is_admitted(item):
             started = await self._run(item)
             if started is None:
@@ -148,16 +148,17 @@ class KernelReconciler:
         status = kernel.status_of_lost_heart(item, verdict.message, timestamps.now())
         return await self._write(item, status)
 
-    async def _admit(self, item: Object) -> Object:
-        """The kernel as it was refused, or with the status that its admission gives it.
+    async def _admit(self, item: Object) -> tuple[Object, float | None]:
+        """The kernel as it was refused, or waits, or with the status that its admission gives it.
 
-        The latter is written with the first report on its pod.
+        The latter is written with the first report on its pod. With it come the seconds until one
+        that waits is to be looked at again.
         """
-        admitted, status = self._admissions.decide(item)
-        if not admitted:
-            return await self._write(item, status)
-        present = {**status_of(item), **status}
-        return {**item, "status": {k: v for k, v in present.items() if v is not None}}
+        decided = await self._admissions.decide(item)
+        if not decided.admitted:
+            return await self._write(item, decided.status), decided.again
+        present = {**status_of(item), **decided.status}
+        return {**item, "status": {k: v for k, v in present.items() if v is not None}}, None
 
     async def _run(self, item: Object) -> tuple[Object, float | None] | None:
         """Report the state of the incarnation's pod; make it first if it was never made.

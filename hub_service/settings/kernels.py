@@ -36,7 +36,8 @@ class StartSettings(Section):
     scheduling_timeout: Seconds = Field(
         28800,
         description="Seconds that its pod may wait for a node, in line for a GPU for example, or "
-        "for its namespace's ResourceQuota; 0 or less: no end.",
+        "for its namespace's ResourceQuota; and before that, with `quota.whenFull: wait`, for "
+        "another kernel of its user to end. 0 or less: no end.",
     )
     image_timeout: Seconds = Field(
         1800,

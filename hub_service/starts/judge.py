@@ -39,6 +39,8 @@ class Step(NamedTuple):
 
 
 ADMISSION = Step("admissionTimeout", Reason.ADMISSION_TIMEOUT, "Making the kernel's pod")
+ADMITTED = Step("admissionTimeout", Reason.ADMISSION_TIMEOUT, "Admitting the kernel")
+QUOTA = Step("schedulingTimeout", Reason.SCHEDULING_TIMEOUT, "Waiting for room in the quota")
 SCHEDULING = Step("schedulingTimeout", Reason.SCHEDULING_TIMEOUT, "Waiting for a node")
 IMAGE = Step("imageTimeout", Reason.IMAGE_TIMEOUT, "Pulling the image")
 CONTAINER = Step("containerTimeout", Reason.CONTAINER_TIMEOUT, "Preparing the kernel's container")
@@ -59,7 +61,9 @@ class Times(NamedTuple):
     def of(self, step: Step) -> timedelta | None:
         """How long a step may take."""
         by_step = {
+            ADMITTED: self.admission,
             ADMISSION: self.admission,
+            QUOTA: self.scheduling,
             SCHEDULING: self.scheduling,
             IMAGE: self.image,
             CONTAINER: self.container,
@@ -126,6 +130,24 @@ def judge_refusal(
     message = f"The cluster has not made the kernel's pod yet, and is asked again. ({words})"
     state = PodState(Phase.PENDING, Reason.POD_NOT_MADE, message)
     return _within(ADMISSION, state, since, times, now)
+
+
+def judge_admission(
+    reason: str,
+    message: str,
+    *,
+    since: datetime,
+    times: Times,
+    now: datetime,
+    before: int | None = None,
+) -> Verdict:
+    """A start that is not admitted yet: until others of its owner end, or more is known.
+
+    `before`: how many wait before it, where there is a line.
+    """
+    step = QUOTA if reason == Reason.WAITING_FOR_QUOTA else ADMITTED
+    state = PodState(Phase.PENDING, reason, message)
+    return _within(step, state, since, times, now)._replace(before=before)
 
 
 def wants_nodes(pod: Object) -> bool:

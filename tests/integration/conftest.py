@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,13 +15,16 @@ import pytest
 
 from demo.install import Images, kubectl
 from hub_service import settings
+from hub_service.groups import Group
 from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
+from hub_service.known_groups import FetchGroups
 from hub_service.kube import Cluster
 from hub_service.reconcile.culling import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.servers import Server
 from hub_service.worker import Worker
 from tests.integration.support import Observed
+from tests.real_hub import SERVICE_TOKEN, RealHub, real_hub
 
 ROOT = Path(__file__).parent.parent.parent
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
@@ -34,6 +37,18 @@ async def nobody_knows(_user: str) -> None:
 async def nobody_listens(_server: Server, _moment: datetime) -> bool:
     """A hub that does not take note of activity."""
     return False
+
+
+async def no_groups() -> list[Group]:
+    """A hub without groups."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """A hub's API; groups that a test makes there stay for those that follow."""
+    with real_hub(tmp_path_factory.mktemp("hub")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -100,15 +115,17 @@ def running(cluster: Cluster, config: Callable[..., settings.Settings]) -> Calla
         gateway_urls: GatewayUrls | None = None,
         servers_of: ServersOf = nobody_knows,
         tell: Tell = nobody_listens,
+        fetch_groups: FetchGroups = no_groups,
         **sections: Any,
     ) -> AsyncIterator[Worker]:
         worker = Worker(
             cluster,
             config(**sections),
-            "service-token",
+            SERVICE_TOKEN,
             identity=uuid.uuid4().hex,
             servers_of=servers_of,
             tell=tell,
+            fetch_groups=fetch_groups,
             gateway_urls=gateway_urls,
         )
         task = asyncio.create_task(worker.run())

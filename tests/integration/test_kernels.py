@@ -88,7 +88,7 @@ async def test_the_quota_refuses_the_third(running: Any, start: Any, observed: O
         other = await observed.phase(await start("bob"), "Running")
         assert other
         message = condition(third, "Admitted")["message"]  # type: ignore[index]
-        assert message.startswith("Kernel quota reached: alice may have 2 kernels, ")
+        assert message.startswith("Kernel quota reached: alice may have 2 kernels (the default), ")
         assert name_of(first) in message
         assert name_of(second) in message
         assert "Shut one down" in message

@@ -15,6 +15,7 @@ from hub_service.kinds import FAILED, JUPYTER_KERNEL_SPECS, condition, name_of
 from hub_service.kube import Cluster
 from tests.integration.support import DEADLINE, Observed
 from tests.integration.test_process import environment, started
+from tests.real_hub import RealHub
 
 
 class Figures(dict[tuple[str, ...], float]):
@@ -36,6 +37,7 @@ async def test_they_say_what_there_is_and_what_became_of_it(
     start: Any,
     observed: Observed,
     config: Callable[..., settings.Settings],
+    hub: RealHub,
 ) -> None:
     spec = {"metadata": {"name": "python"}, "spec": {"image": "x", "language": "python"}}
     body = {
@@ -59,7 +61,7 @@ async def test_they_say_what_there_is_and_what_became_of_it(
         assert b"ada.lovelace" not in answer.body
         return Figures.of(answer.body)
 
-    async with started(environment(built), port) as running:
+    async with started(environment(built, hub.api_url), port) as running:
         await running.ready()
         gpu = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
         computes = await start("ada.lovelace", container=gpu)

@@ -20,6 +20,7 @@ from hub_service import settings
 from hub_service.kinds import DEPLOYMENTS, JUPYTER_GATEWAYS, name_of, status_of
 from hub_service.kube import Cluster
 from tests.integration.support import DEADLINE, Observed, reflecting, until
+from tests.real_hub import SERVICE_TOKEN, RealHub
 
 ROOT = Path(__file__).parent.parent.parent
 PREFIX = "/services/elastic/"
@@ -71,13 +72,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def environment(config: settings.Settings | None) -> dict[str, str]:
-    """What the hub and `configure` give to the service."""
+def environment(
+    config: settings.Settings | None, hub: str = "http://127.0.0.1:9/hub/api"
+) -> dict[str, str]:
+    """What the hub and `configure` give to the service; `hub`: its API."""
     given = {
         "PATH": os.environ["PATH"],
         "PYTHONWARNINGS": "error::ResourceWarning",
-        "JUPYTERHUB_API_TOKEN": "service-token",
-        "JUPYTERHUB_API_URL": "http://127.0.0.1:9/hub/api",
+        "JUPYTERHUB_API_TOKEN": SERVICE_TOKEN,
+        "JUPYTERHUB_API_URL": hub,
         "JUPYTERHUB_SERVICE_NAME": "elastic",
         "JUPYTERHUB_SERVICE_PREFIX": PREFIX,
         "JUPYTERHUB_CLIENT_ID": "service-elastic",
@@ -107,7 +110,7 @@ async def started(
 
 
 @pytest.fixture
-async def service(config: Callable[..., settings.Settings]) -> AsyncIterator[Service]:
+async def service(config: Callable[..., settings.Settings], hub: RealHub) -> AsyncIterator[Service]:
     """A running service; kernels are never culled, everybody may have many."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -115,7 +118,7 @@ async def service(config: Callable[..., settings.Settings]) -> AsyncIterator[Ser
     built = config(
         service={"port": port}, culling={"idleTimeout": 0}, quota={"kernelsPerUser": 100}
     )
-    async with started(environment(built), port) as running:
+    async with started(environment(built, hub.api_url), port) as running:
         await running.ready()
         yield running
 
@@ -227,7 +230,7 @@ async def test_what_cannot_work_is_said_and_not_tried_again(
         assert running.process.returncode == 78
     assert words in said.decode()
     assert "Traceback" not in said.decode()
-    assert "service-token" not in said.decode()
+    assert SERVICE_TOKEN not in said.decode()
 
 
 async def test_a_worker_that_keeps_dying_is_started_less_and_less_often(

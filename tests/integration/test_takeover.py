@@ -19,10 +19,13 @@ from hub_service.kube import Cluster
 from hub_service.kube.leader import LEASES
 from tests.integration.support import DEADLINE, Observed
 from tests.integration.test_process import Service, environment, started
+from tests.real_hub import RealHub
 
 
 @pytest.fixture
-def beside(config: Callable[..., settings.Settings], tmp_path: Path) -> Callable[..., Any]:
+def beside(
+    config: Callable[..., settings.Settings], hub: RealHub, tmp_path: Path
+) -> Callable[..., Any]:
     """Starts a service as in a pod of its own."""
 
     @asynccontextmanager
@@ -35,7 +38,9 @@ def beside(config: Callable[..., settings.Settings], tmp_path: Path) -> Callable
         built = config(
             service={"port": port}, culling={"idleTimeout": 0}, quota={"kernelsPerUser": 6}
         )
-        variables = environment(built) | {settings.IDENTITY_FOLDER_VARIABLE: str(folder)}
+        variables = environment(built, hub.api_url) | {
+            settings.IDENTITY_FOLDER_VARIABLE: str(folder)
+        }
         async with started(variables, port) as running:
             await running.ready()  # one that stands by is ready, too
             yield running

@@ -31,13 +31,13 @@ def test_a_model_without_members_is_none() -> None:
 
 
 async def test_a_real_hub_tells_its_groups_and_nothing_else(tmp_path: Path) -> None:
-    async with real_hub(tmp_path) as hub:
+    with real_hub(tmp_path) as hub:
         client = HubClient(hub.api_url, SERVICE_TOKEN)
         assert await client.groups() == []
-        await hub.group("students", "ada", "bob", elastic__kernels="3")
+        hub.group("students", "ada", "bob", properties={"elastic.kernels": "3"})
         assert await client.groups() == [ADAS]
         names = [f"g{n}" for n in range(2 * PAGE)]
-        status, _ = await hub.call("POST", "/groups", {"groups": names})
+        status, _ = hub.call("POST", "/groups", {"groups": names})
         assert status == 201
         listed = await client.groups()
         assert listed is not None
@@ -49,7 +49,7 @@ async def test_a_real_hub_tells_its_groups_and_nothing_else(tmp_path: Path) -> N
             ("DELETE", "/groups/students", None),
             ("GET", "/users", None),
         ):
-            status, _ = await hub.call(method, path, body, token=SERVICE_TOKEN)
+            status, _ = hub.call(method, path, body, token=SERVICE_TOKEN)
             assert status == 403, (method, path)
         assert await HubClient(hub.api_url, "no-token").groups() is None
     assert await client.groups() is None

@@ -3,6 +3,7 @@
 import json
 import logging
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -13,7 +14,11 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from hub_service import web
+from hub_service.groups import Group
+from hub_service.known_groups import KnownGroups
 from hub_service.kube.store import Store
+from hub_service.limits import Policy
+from hub_service.quota import Rules
 
 PREFIX = "/services/elastic/"
 ACCESS = "access:services!service=elastic"
@@ -67,6 +72,18 @@ RUNNING = {
 }
 
 
+FAILED = {
+    "phase": "Failed",
+    "incarnation": 0,
+    "conditions": [{"type": "Admitted", "status": "True"}],
+}
+POLICY = Policy({"kernels": Decimal(1)}, {"bob": {"kernels": None}})
+GROUPS = [
+    Group("students", frozenset({"alice"}), {"elastic.memory": "32Gi"}),
+    Group("wrong", frozenset(), {"elastic.kernels": "<four>"}),
+]
+
+
 class Kernels:
     """What the pages need of a reflector."""
 
@@ -112,15 +129,20 @@ async def pages():
         kernels = Kernels(
             a_kernel("kernel-b", "alice", "2030-01-01T00:00:01Z", **RUNNING),
             a_kernel("kernel-a", "alice", "2030-01-01T00:00:02Z"),
-            a_kernel("kernel-c", "bob", "2030-01-01T00:00:03Z", phase="Failed"),
+            a_kernel("kernel-c", "bob", "2030-01-01T00:00:03Z", **FAILED),
             # Somebody wrote it where the service looks after nothing, under another's name.
             a_kernel("kernel-d", "alice", "2030-01-01T00:00:04Z", namespace="elsewhere"),
         )
         state = {"ready": True}
+
+        async def groups():
+            return GROUPS
+
         application = web.application(
             prefix=PREFIX,
             kernels=kernels,
             covers=lambda namespace: namespace == "users",
+            quotas=web.QuotaView(KnownGroups(groups), POLICY, Rules("refuse", "the help desk")),
             is_ready=lambda: state["ready"],
             hub_auth=auth,
             cookie_secret=b"the same for all",
@@ -225,6 +247,69 @@ async def test_the_page_lists_kernels_and_escapes_what_people_wrote(pages):
     assert "<gpu>" not in text
     assert "kernel-c" not in text
     assert "All kernels" in (await pages(PREFIX, "boss-token")).body.decode()
+
+
+async def test_ones_own_limits(pages):
+    answer = await pages(PREFIX + "api/quota", "alice-token")
+    assert answer.code == 200
+    model = json.loads(answer.body)
+    (running, waiting) = model.pop("kernels")
+    assert model == {
+        "user": "alice",
+        "groups": ["students"],
+        "groups_known": True,
+        "when_full": "refuse",
+        "resources": {
+            "kernels": {
+                "limit": 1, "used": 1, "waiting": 1, "over": False,
+                "set_by": {"kind": "default", "name": ""},
+            },
+            "memory": {
+                "limit": 32 * 2**30, "used": 0, "waiting": 0, "over": False,
+                "set_by": {"kind": "group", "name": "students"},
+            },
+        },
+    }  # fmt: skip
+    assert (running["name"], running["waits"], running["uses"]) == (
+        "kernel-b",
+        False,
+        {"kernels": 1},
+    )
+    assert running["description"].startswith("kernel-b (<gpu>, idle ")
+    assert (waiting["name"], waiting["waits"]) == ("kernel-a", True)
+
+
+async def test_limits_of_others_are_for_administrators(pages):
+    answer = await pages(PREFIX + "api/quota?user=bob", "boss-token")
+    model = json.loads(answer.body)
+    assert (model["user"], model["groups"], model["kernels"]) == ("bob", [], [])
+    assert model["resources"]["kernels"] == {
+        "limit": None, "used": 0, "waiting": 0, "over": False,
+        "set_by": {"kind": "user", "name": "bob"},
+    }  # fmt: skip
+    (problem,) = model["problems"]
+    assert (problem["group"], problem["key"]) == ("wrong", "elastic.kernels")
+    for token, user, code in (
+        ("alice-token", "bob", 403),
+        ("alice-token", "alice", 200),
+        ("service-token", "alice", 403),
+        (None, "alice", 403),
+    ):
+        assert (await pages(f"{PREFIX}api/quota?user={user}", token)).code == code
+    answer = await pages(PREFIX + "api/quota", "service-token")
+    assert (answer.code, json.loads(answer.body)["message"]) == (
+        400,
+        "Whose limits? Name a user: ?user=NAME",
+    )
+
+
+async def test_the_page_shows_limits_and_to_administrators_what_is_wrong_with_them(pages):
+    text = (await pages(PREFIX, "alice-token")).body.decode()
+    assert "<td>1 kernel</td><td>the default</td>" in text
+    assert "<td>32Gi of memory</td><td>of group students</td>" in text
+    assert "that don't count" not in text
+    text = (await pages(PREFIX, "boss-token")).body.decode()
+    assert "group wrong, property elastic.kernels: &#x27;&lt;four&gt;&#x27; is no limit" in text
 
 
 async def test_the_login_needs_its_state(pages):

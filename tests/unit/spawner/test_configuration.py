@@ -110,6 +110,20 @@ def test_users_may_reach_the_service_by_default() -> None:
         ({"gateway": {}}, "gateway.image: is required"),
         ({**SETTINGS, "quotta": {}}, "quotta: there is no such setting"),
         ({**SETTINGS, "quota": {"kernelsPerUser": "many"}}, "quota.kernelsPerUser: .*'many'"),
+        (
+            {**SETTINGS, "quota": {"resourcesPerUser": {"gpu": 1}}},
+            "quota.resourcesPerUser: .*'gpu' is no resource .* nvidia.com/gpu",
+        ),
+        (
+            {**SETTINGS, "quota": {"resourcesPerUser": {"kernels": 1}}},
+            "quota.resourcesPerUser: .*write the number of kernels as quota.kernelsPerUser",
+        ),
+        (
+            {**SETTINGS, "quota": {"users": {"ada": {"memory": "32"}}}},
+            "quota.users: .*of ada: '32' is no limit of memory: write one such as 32Gi",
+        ),
+        ({**SETTINGS, "quota": {"users": {"ada": 4}}}, "quota.users.ada: .*dictionary"),
+        ({**SETTINGS, "quota": {"whenFull": "queue"}}, "quota.whenFull: .*'refuse' or 'wait'"),
         ({**SETTINGS, "namespace": "Users"}, "namespace: .*'Users'"),
         ({**SETTINGS, "namespace": "kube-system"}, "belong to the cluster"),
         ({**SETTINGS, "start": {"answerTimeout": 0}}, "start.answerTimeout: .*given: 0"),
