@@ -224,6 +224,15 @@ class Person:
         body = {"type": "file", "format": "text", "content": text}
         await self._text("PUT", self._server() / "api/contents" / path, json=body)
 
+    async def make_folder(self, path: str) -> None:
+        """Make a folder in one's home, unless it is there."""
+        url = self._server() / "api/contents" / path
+        await self._text("PUT", url, json={"type": "directory"})
+
+    async def file(self, path: str) -> str:
+        """The text of a file in one's home."""
+        return str((await self._json("GET", self._server() / "api/contents" / path))["content"])
+
     async def notebook(self, path: str) -> dict[str, Any]:
         """The content of a notebook in one's home, as it was saved last."""
         model = await self._json("GET", self._server() / "api/contents" / path)

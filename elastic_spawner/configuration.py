@@ -79,6 +79,9 @@ def _configure_spawner(c: Any, settings: Settings) -> None:
     c.ElasticSpawner.gateway_named_servers = settings.gateway.named_servers
     c.ElasticSpawner.kernel_start_timeout = settings.start.longest_request
     c.ElasticSpawner.gpu_resources = list(settings.spawner.gpu_resources)
+    c.ElasticSpawner.shared_volumes = [
+        volume.mount()._asdict() for volume in settings.shared_volumes
+    ]
     c.ElasticSpawner.notebook_config = settings.spawner.notebook_config
     c.ElasticSpawner.restricted_pods = settings.spawner.restricted_pods
 

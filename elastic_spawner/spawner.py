@@ -23,6 +23,7 @@ from elastic_spawner.gpus import without_gpus
 from elastic_spawner.kernels_at_stop import KnowsWhyItStops
 from elastic_spawner.progress import Notices, merged
 from hub_service import gateway, kinds, podsecurity
+from hub_service.homes import Mount, with_shared
 from hub_service.kube import Cluster, Key
 from hub_service.names import safe_label
 from hub_service.namespaces import labels_of_namespace
@@ -178,6 +179,16 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         """,
     )
 
+    shared_volumes = List(
+        Dict(),
+        config=True,
+        help="""
+        Volumes that every notebook has, as its kernels do: `path`, `source` (as in a pod, such as
+        `{"nfs": {...}}`), `sub_path`, `read_only`. What a notebook has at that path stays.
+        `configure` sets it from the settings (sharedVolumes).
+        """,
+    )
+
     # Name of the user's own gateway that this server uses; empty where it uses none.
     gateway_name = ""
 
@@ -295,6 +306,7 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
         if self._gateway_url() and self.notebook_config:
             manifest = with_notebook_config(manifest, file_text())
             pod.metadata.annotations = manifest["metadata"]["annotations"]
+        manifest = with_shared(manifest, [Mount(**volume) for volume in self.shared_volumes])
         pod.spec, removed = without_gpus(
             manifest["spec"],
             resources=self.gpu_resources,

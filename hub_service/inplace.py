@@ -15,14 +15,18 @@ from hub_service.kinds import ANNOTATION_RESTART_IN_PLACE, Object
 
 SHELL = "/bin/sh"
 
-# The kernel runs in the foreground: a background process of `sh` ignores SIGINT, and so would all
-# that it starts. Signals for the shell are seen to once the kernel has ended. A kernel that was
-# asked to end for a restart may be faster than the signal that tells of it: hence the wait after
-# exit code 0, which SIGTERM (the pod is being deleted) cuts short. Before the command runs again,
-# everything that is left of the last time is killed, and with it who asked for the restart.
+# The kernel starts in its notebook's folder, where it is told of one. It runs in the foreground: a
+# background process of `sh` ignores SIGINT, and so would all that it starts. Signals for the shell
+# are seen to once the kernel has ended. A kernel that was asked to end for a restart may be faster
+# than the signal that tells of it: hence the wait after exit code 0, which SIGTERM (the pod is
+# being deleted) cuts short. Before the command runs again, everything that is left of the last time
+# is killed, and with it who asked for the restart.
 # A session of its own makes the kernel the leader of its process group, as the kernel's own way to
 # interrupt its child processes expects.
 _SUPERVISOR = """
+if [ -n "${KERNEL_WORKING_DIR:-}" ] && ! cd -- "$KERNEL_WORKING_DIR"; then
+    printf 'The kernel starts in %s: %s is not there.\n' "$PWD" "$KERNEL_WORKING_DIR" >&2
+fi
 restart= ending= session=
 trap 'restart=1' USR1
 trap 'ending=1' TERM

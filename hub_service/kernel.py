@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from hub_service import conditions, inplace, podsecurity, podstate, podtemplate, timestamps
+from hub_service import conditions, homes, inplace, podsecurity, podstate, podtemplate, timestamps
 from hub_service.conditions import Condition
 from hub_service.kinds import (
     ADMITTED,
@@ -20,6 +20,7 @@ from hub_service.kinds import (
     CULLED,
     FAILED,
     FINISHED_PHASES,
+    HOME_MOUNTED,
     IDLE,
     JUPYTER_KERNELS,
     LABEL_COMPONENT,
@@ -49,6 +50,7 @@ from hub_service.kinds import (
 )
 from hub_service.names import pod_name, safe_label
 from hub_service.podsecurity import Objection, Policy
+from hub_service.starts.faults import Fault
 from hub_service.starts.judge import Verdict
 
 DEFAULT_GRACE_SECONDS = 2
@@ -269,7 +271,7 @@ def status_of_pod(
         "podName": name_of(pod) if pod else status_of(kernel).get("podName"),
         "start": _start(kernel, verdict),
     }
-    wanted = _of_admission(kernel)
+    wanted = _settled(kernel, pod)
     if over:
         kind = SUCCEEDED if state.phase == Phase.SUCCEEDED else FAILED
         wanted += [_NO_LONGER_RUNNING, Condition(kind, True, state.reason, state.message)]
@@ -290,14 +292,19 @@ def status_without_pod(kernel: Object, verdict: Verdict, now: datetime) -> Objec
     """The status of an admitted kernel whose pod could not be made, for good or until now."""
     state = verdict.state
     if state.phase == Phase.FAILED:
-        end = Condition(FAILED, True, state.reason, state.message)
-        return _ended(kernel, Phase.FAILED, end, now) | {"start": None}
+        return status_of_fault(kernel, Fault(state.reason, state.message), now)
     wanted = [*_of_admission(kernel), Condition(RUNNING, False, state.reason, state.message)]
     return {
         "phase": state.phase,
         "conditions": conditions.merged(_conditions(kernel), wanted, now),
         "start": _start(kernel, verdict),
     }
+
+
+def status_of_fault(kernel: Object, fault: Fault, now: datetime) -> Object:
+    """The status of an admitted kernel whose pod is not made, as it could not run."""
+    end = Condition(FAILED, True, fault.reason, fault.message)
+    return _ended(kernel, Phase.FAILED, end, now) | {"start": None}
 
 
 def making_since(kernel: Object, now: datetime) -> datetime:
@@ -358,8 +365,17 @@ def _conditions(kernel: Object) -> list[Object]:
     return list(status_of(kernel).get("conditions") or [])
 
 
+def _settled(kernel: Object, pod: Object | None) -> list[Condition]:
+    """The conditions that were settled by admission, and by how the pod was made."""
+    report = homes.report_of(pod) if pod else None
+    if report is None:
+        return _of_admission(kernel)
+    others = [entry for entry in _of_admission(kernel) if entry.type != HOME_MOUNTED]
+    return [*others, Condition(HOME_MOUNTED, *report)]
+
+
 def _of_admission(kernel: Object) -> list[Condition]:
-    """The conditions that were settled by admission, as they are."""
+    """The conditions that were settled before the pod ran, as they are."""
     return [
         Condition(
             entry["type"],
@@ -368,5 +384,5 @@ def _of_admission(kernel: Object) -> list[Condition]:
             entry.get("message", ""),
         )
         for entry in _conditions(kernel)
-        if entry["type"] in (ADMITTED, TEMPLATE_ACCEPTED, VARIABLES_ACCEPTED)
+        if entry["type"] in (ADMITTED, TEMPLATE_ACCEPTED, VARIABLES_ACCEPTED, HOME_MOUNTED)
     ]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from hub_service import packages, parameters, podtemplate
 from hub_service.kinds import (
+    ANNOTATION_MOUNT_HOME,
     ANNOTATION_RESTART_IN_PLACE,
     COMPONENT_KERNEL,
     CONNECTION_FILE,
@@ -40,6 +41,8 @@ _POD_FIELDS = (
     "priorityClassName",
     "imagePullSecrets",
 )
+# Fields that the service reads off the template.
+_ANNOTATIONS = {"restartInPlace": ANNOTATION_RESTART_IN_PLACE, "home": ANNOTATION_MOUNT_HOME}
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 - where shared memory is, and no temporary file
 _SHARED_MEMORY_VOLUME = "elastic-shared-memory"
 
@@ -129,8 +132,9 @@ def kernel_template(
         "metadata": {"labels": metadata.labels, "annotations": metadata.annotations},
         "spec": pod_spec,
     }
-    if fields.get("restartInPlace") is not None:
-        metadata.annotations[ANNOTATION_RESTART_IN_PLACE] = str(fields["restartInPlace"]).lower()
+    for field, annotation in _ANNOTATIONS.items():
+        if fields.get(field) is not None:
+            metadata.annotations[annotation] = str(fields[field]).lower()
     if not pod_spec.get("containers"):
         pod_spec["containers"] = [{"name": COMPONENT_KERNEL}]
     container = pod_spec["containers"][podtemplate.kernel_index(result)]

@@ -41,6 +41,7 @@ JUPYTER_NOTEBOOKS = Resource(GROUP, VERSION, "jupyternotebooks", "JupyterNoteboo
 
 PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
+CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 NODES = Resource("", "v1", "nodes", "Node")
 SERVICES = Resource("", "v1", "services", "Service")
@@ -65,6 +66,8 @@ APP_NAME = "elastic-kernels"
 COMPONENT_KERNEL = "kernel"
 COMPONENT_GATEWAY = "gateway"
 COMPONENT_NOTEBOOK = "notebook"
+# KubeSpawner's.
+COMPONENT_HUBS_NOTEBOOK = "singleuser-server"
 MANAGER = "elastic-hub-service"
 # Manages the gateways that belong to one user each.
 SPAWNER = "elastic-spawner"
@@ -85,6 +88,13 @@ ANNOTATION_DROPPED = f"{GROUP}/variables-dropped"
 ANNOTATION_SHUT_DOWN = f"{GROUP}/shut-down"
 # On a pod template: "false" for kernels whose container can't be restarted in place, as without sh.
 ANNOTATION_RESTART_IN_PLACE = f"{GROUP}/restart-in-place"
+# On a pod template: "false" for kernels that are not to have their user's home.
+ANNOTATION_MOUNT_HOME = f"{GROUP}/mount-home"
+# On a kernel's pod: what its condition HomeMounted says, as JSON; the claim of its home that one
+# node only can use at a time, and that node.
+ANNOTATION_HOME = f"{GROUP}/home"
+ANNOTATION_HOME_CLAIM = f"{GROUP}/home-claim"
+ANNOTATION_HOME_NODE = f"{GROUP}/home-node"
 
 # Zero to JupyterHub's network policies let pods with this label reach the hub.
 # "true" on a NetworkPolicy of the shared namespace: users' own namespaces have it as well.
@@ -107,6 +117,8 @@ RUNNING = "Running"
 FAILED = "Failed"
 SUCCEEDED = "Succeeded"
 CULLED = "Culled"
+# Of a JupyterKernel as well: whether its user's files are in it.
+HOME_MOUNTED = "HomeMounted"
 # Conditions of a JupyterGateway and of a JupyterNotebook.
 AVAILABLE = "Available"
 ACCEPTED = "Accepted"
@@ -141,6 +153,11 @@ class Reason:
     SECRET_NOT_ALLOWED = "SecretNotAllowed"  # noqa: S105 - no secret
     # VariablesAccepted
     DROPPED = "Dropped"
+    # HomeMounted
+    MOUNTED = "Mounted"
+    PARTLY_MOUNTED = "PartlyMounted"
+    FOLDER_NOT_MOUNTED = "FolderNotMounted"
+    NO_HOME = "NoHome"
     # Running
     WAITING_FOR_QUOTA = "WaitingForQuota"
     GROUPS_UNKNOWN = "GroupsUnknown"
@@ -160,6 +177,7 @@ class Reason:
     # Failed, before the kernel's first answer
     POD_REJECTED = "PodRejected"
     NAMESPACE_QUOTA = "NamespaceQuotaExceeded"
+    HOME_ELSEWHERE = "HomeElsewhere"
     LARGER_THAN_ANY_NODE = "LargerThanAnyNode"
     NO_MATCHING_NODE = "NoMatchingNode"
     REFERENCE_NOT_FOUND = "ReferenceNotFound"

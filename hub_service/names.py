@@ -15,6 +15,9 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 # A Service's name has at most 63 characters: the prefix, two readable parts and a hash fit.
 _LONGEST_PLAIN_USER = 48
 _READABLE = 18
+# As KubeSpawner has it: names that stand for themselves, and how much is left of others.
+_OBJECT_NAME = re.compile(r"[a-z]([-a-z0-9]{0,46}[a-z0-9])?")
+_SLUG = 37
 
 
 def safe_label(text: str) -> str:
@@ -54,6 +57,16 @@ def user_gateway_name(user: str, server: str | None = None) -> str:
     # No text in UTF-8 holds the byte FF, so the parts can't run into each other.
     digest = _digest(*parts)
     return "-".join([_GATEWAY, *readable, digest])
+
+
+def user_slug(user: str) -> str:
+    """A user's name in the names of their volumes, as KubeSpawner writes it for {username}."""
+    if _OBJECT_NAME.fullmatch(user) and "--" not in user:
+        return user
+    readable = _NOT_IN_NAMES.sub("-", user.lower()).lstrip("-")[:_SLUG].rstrip("-")
+    if readable and not readable[0].isalpha():
+        readable = f"x-{readable[: _SLUG - 2]}"
+    return f"{readable or 'x'}---{hashlib.sha256(user.encode()).hexdigest()[:8]}"
 
 
 def _is_plain(user: str) -> bool:

@@ -36,6 +36,7 @@ RESERVED_VARIABLES = frozenset(
         "KERNEL_VOLUMES",
         "KERNEL_VOLUME_MOUNTS",
         "KERNEL_LAUNCH_TIMEOUT",
+        "KERNEL_WORKING_DIR",
     }
 )
 

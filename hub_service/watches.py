@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hub_service import replicas, timestamps
+from hub_service import homes, replicas, timestamps
 from hub_service.kinds import (
     COMPONENT_GATEWAY,
+    COMPONENT_HUBS_NOTEBOOK,
     COMPONENT_KERNEL,
     COMPONENT_NOTEBOOK,
     DEPLOYMENTS,
@@ -27,6 +28,7 @@ from hub_service.kinds import (
 from hub_service.kube import Cluster, Controller, Key, Reflector
 from hub_service.kube.controller import Concerns, itself
 from hub_service.reconcile import admissions, kernel_pods
+from hub_service.reconcile import homes as home_reconciling
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile import starts as start_reconciling
@@ -73,7 +75,17 @@ class Watches:
             indexers={
                 kernel_pods.BY_KERNEL: kernel_pods.kernel_of,
                 start_reconciling.UNSCHEDULED: unscheduled,
+                home_reconciling.BY_HOME: home_reconciling.home_of,
             },
+        )
+        # Of the hub, which are not ours, and of JupyterNotebooks.
+        notebook_servers = f"{LABEL_COMPONENT} in ({COMPONENT_HUBS_NOTEBOOK},{COMPONENT_NOTEBOOK})"
+        self.notebook_pods = Reflector(
+            cluster,
+            PODS,
+            namespace,
+            label_selector=notebook_servers,
+            indexers={home_reconciling.BY_SERVER: homes.server_of_pod},
         )
         # Not among `all`: where they may not be read, starts go on without.
         self.pod_events = Reflector(
@@ -131,6 +143,7 @@ class Watches:
         return [
             self.kernels,
             self.pods,
+            self.notebook_pods,
             self.gateways,
             self.gateway_deployments,
             self.gateway_pods,

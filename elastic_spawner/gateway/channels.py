@@ -144,6 +144,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             self._hold(self._holding, ws_msg, header, message)
         elif channel in self.channels:  # or the connection was closed meanwhile
             self.manager.monitor.passed_on(header)
+            self._give_notice(header, message)
             send(self.channels[channel], message)
 
     def nudge(self) -> Awaitable[None]:
@@ -282,10 +283,23 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         if not progress:
             holding.messages.append(ws_msg)
             return
-        v1 = self.subprotocol == _V1
-        content = self.session.unpack(message[_CONTENT]) if v1 else message["content"]
+        content = self._content(message)
         told = holding.take(ws_msg, header, content, self.manager.introduction, progress)
         self._answer(told)
+
+    def _give_notice(self, header: dict[str, Any], message: Any) -> None:
+        """Write below the first cell what its user has to know of the kernel."""
+        if header.get("msg_type") != "execute_request" or not self.manager.has_notice:
+            return
+        if not self._content(message).get("silent") and (notice := self.manager.take_notice()):
+            self._write("iopub", "stream", {"name": "stderr", "text": f"{notice}\n"}, header)
+
+    def _content(self, message: Any) -> dict[str, Any]:
+        v1 = self.subprotocol == _V1
+        content: dict[str, Any] = (
+            self.session.unpack(message[_CONTENT]) if v1 else message["content"]
+        )
+        return content
 
     def _say(self, state: str) -> None:
         """Tell the client the kernel's state, whatever it asked for."""

@@ -9,6 +9,7 @@ says otherwise, its start is refused, for it would not get what it believes to h
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from hub_service.parameters import RESERVED_VARIABLES
 
 _PREFIX = "KERNEL_"
 _TIMEOUT = "KERNEL_LAUNCH_TIMEOUT"
+_WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
+# Reserved ones that clients may set all the same.
+_HEEDED = frozenset({_TIMEOUT, _WORKING_DIRECTORY})
 _MAX_VALUE_LENGTH = 4096
 _MAX_SHOWN = 100
 _MAX_LISTED = 20
@@ -48,7 +52,7 @@ def filter_environment(
     Raises ValueError, naming the variable, if a value that would be taken is no usable string, or
     if a reserved variable says something else than what is known.
     """
-    for name in sorted(env.keys() & RESERVED_VARIABLES - {_TIMEOUT}):
+    for name in sorted(env.keys() & RESERVED_VARIABLES - _HEEDED):
         if env[name] not in (None, "", known.get(name)):
             raise ValueError(_conflict(name, env[name], known.get(name)))
     allowed = {name for name in declared if name.startswith(_PREFIX)} - RESERVED_VARIABLES
@@ -78,6 +82,27 @@ def dropped_annotation(names: Iterable[str]) -> str:
 def own_environment(*, user: str, kernel_id: str, language: str) -> dict[str, str]:
     """The variables that the gateway itself gives every kernel."""
     return {"KERNEL_USERNAME": user, "KERNEL_ID": kernel_id, "KERNEL_LANGUAGE": language}
+
+
+def working_directory(env: Mapping[str, Any]) -> str | None:
+    """The notebook's folder, as jupyter_server names it; None where it names none.
+
+    Whether the kernel has that folder is the service's to say, which knows its volumes.
+    Raises ValueError if it is no absolute path.
+    """
+    path = env.get(_WORKING_DIRECTORY)
+    if path is None or path == "":
+        return None
+    if not isinstance(path, str) or len(path) > _MAX_VALUE_LENGTH or "\0" in path:
+        raise ValueError(
+            f"env.{_WORKING_DIRECTORY} must be a path of at most {_MAX_VALUE_LENGTH} characters"
+        )
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(
+            f"env.{_WORKING_DIRECTORY} must be an absolute path without '..', not {path!r}"
+        )
+    # POSIX leaves to each system what two slashes at the beginning mean.
+    return "/" + posixpath.normpath(path).lstrip("/")
 
 
 def start_timeout(env: Mapping[str, Any], limit: float) -> float:

@@ -15,6 +15,7 @@ _STATUS_BY_REASON = {
             kinds.Reason.NAMESPACE_QUOTA,
             kinds.Reason.LARGER_THAN_ANY_NODE,
             kinds.Reason.NO_MATCHING_NODE,
+            kinds.Reason.HOME_ELSEWHERE,
             kinds.Reason.REFERENCE_NOT_FOUND,
             kinds.Reason.INVALID_IMAGE_NAME,
             kinds.Reason.IMAGE_NOT_FOUND,

@@ -17,12 +17,17 @@ from tornado import web
 
 from elastic_spawner.gateway import sessions
 from elastic_spawner.gateway.channels import ChannelsHandler
-from elastic_spawner.gateway.environment import filter_environment, start_timeout
+from elastic_spawner.gateway.environment import (
+    filter_environment,
+    start_timeout,
+    working_directory,
+)
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.jsonerrors import JSONErrors
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
+from elastic_spawner.gateway.kernelspecs import SpecCatalog
 from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import timestamps
@@ -52,6 +57,11 @@ class AuthenticatedHandler(JSONHandler):
         """All kernels of the gateway."""
         manager: ElasticMappingKernelManager = self.settings["kernel_manager"]
         return manager
+
+    @property
+    def catalog(self) -> SpecCatalog:
+        """The specs that the caller may use."""
+        return self.runtime.catalog.seen_by(self.caller)
 
     async def prepare(self) -> None:
         """Identify the caller; KernelError 401, 403 or 503."""
@@ -121,7 +131,7 @@ class KernelsHandler(AuthenticatedHandler):
             self._starting.cancel()
 
     def _start(self, body: dict[str, Any]) -> KernelStart:
-        catalog = self.runtime.catalog
+        catalog = self.catalog
         name = catalog.default_name() if body.get("name") is None else body["name"]
         env = {} if body.get("env") is None else body["env"]
         if not isinstance(name, str) or not isinstance(env, dict):
@@ -135,10 +145,11 @@ class KernelsHandler(AuthenticatedHandler):
             }
             environment = filter_environment(env, catalog.declared_variables(name), known)
             timeout = start_timeout(env, self.runtime.start_timeout)
+            folder = working_directory(env)
         except ValueError as error:
             raise KernelError(400, "BadRequest", f"{error}.") from error
         return KernelStart(
-            self.caller, name, environment.accepted, timeout, tuple(environment.dropped)
+            self.caller, name, environment.accepted, timeout, tuple(environment.dropped), folder
         )
 
 
@@ -242,9 +253,9 @@ class KernelSpecsHandler(AuthenticatedHandler):
         own = f"{self.caller.name}/"
         asked = unquote(self.request.query.removeprefix("user="))
         if self.request.query.startswith("user=") and asked.startswith(own):
-            self.finish(self.runtime.catalog.model(asked.removeprefix(own)))
+            self.finish(self.catalog.model(asked.removeprefix(own)))
         else:
-            self.finish(self.runtime.catalog.models())
+            self.finish(self.catalog.models())
 
 
 class KernelSpecHandler(AuthenticatedHandler):
@@ -252,7 +263,7 @@ class KernelSpecHandler(AuthenticatedHandler):
 
     def get(self, name: str) -> None:
         """Its model."""
-        self.finish(self.runtime.catalog.model(name))
+        self.finish(self.catalog.model(name))
 
 
 class HealthHandler(JSONHandler):

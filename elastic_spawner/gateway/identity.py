@@ -32,12 +32,14 @@ class Identity:
     server: name of the hub server the token belongs to ("" is the default server); None where the
     token is not bound to one.
     notebook: (namespace, name) of the JupyterNotebook that the token belongs to.
+    groups: names of the hub's groups that the user is in.
     """
 
     name: str
     server: str | None = None
     is_service: bool = False
     notebook: tuple[str, str] | None = None
+    groups: frozenset[str] = frozenset()
 
 
 class Confirmation(Enum):
@@ -51,7 +53,7 @@ class Confirmation(Enum):
 def identify(model: Mapping[str, Any], *, service_name: str) -> Identity | None:
     """The caller that the hub's `/user` model speaks of, or None if its token gives no access.
 
-    model: the JSON object of `GET /hub/api/user` (kind, name, scopes).
+    model: the JSON object of `GET /hub/api/user` (kind, name, groups, scopes).
     service_name: the one hub service that may call.
     """
     name, scopes = model.get("name"), model.get("scopes")
@@ -61,11 +63,19 @@ def identify(model: Mapping[str, Any], *, service_name: str) -> Identity | None:
         return Identity(name, is_service=True) if name == service_name else None
     if model.get("kind") != "user":
         return None
+    groups = _groups(model)
     access = [scope for scope in scopes if isinstance(scope, str) and scope.startswith(_ACCESS)]
     own_server = f"{_ACCESS}!server={name}/"
     if len(access) == 1 and access[0].startswith(own_server):
-        return Identity(name, server=access[0].removeprefix(own_server))
-    return Identity(name) if kernels_scope(service_name) in scopes else None
+        return Identity(name, server=access[0].removeprefix(own_server), groups=groups)
+    return Identity(name, groups=groups) if kernels_scope(service_name) in scopes else None
+
+
+def _groups(model: Mapping[str, Any]) -> frozenset[str]:
+    """The hub tells every token the groups of the user whose it is."""
+    listed = model.get("groups")
+    names = listed if isinstance(listed, list) else []
+    return frozenset(name for name in names if isinstance(name, str))
 
 
 def confirmation(confirmed: datetime, now: datetime) -> Confirmation:

@@ -39,6 +39,7 @@ class KernelRequest:
     parameters: values of the spec's parameters, by variable.
     dropped: names of variables that the client sent and the spec doesn't declare, with commas.
     cull_idle_timeout: seconds; None leaves it to the gateway's or the service's.
+    working_directory: the notebook's folder, an absolute path.
     """
 
     kernel_id: str
@@ -56,6 +57,7 @@ class KernelRequest:
     cull_idle_timeout: int | None = None
     notebook: tuple[str, str] | None = None
     dropped: str = ""
+    working_directory: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def jupyter_kernel(request: KernelRequest) -> Object:
     if request.template_reference is not None:
         namespace, template = request.template_reference
         spec["kernelTemplate"] = {"name": template, "namespace": namespace}
+    if request.working_directory is not None:
+        spec["workingDirectory"] = request.working_directory
     if request.cull_idle_timeout is not None:
         spec["cullIdleTimeout"] = request.cull_idle_timeout
     return {
@@ -186,6 +190,13 @@ def restarts_in_place(kernel: Object | None) -> bool:
 def incarnation(kernel: Object | None) -> int:
     """Number of the pod that a JupyterKernel asks for."""
     return int(kinds.spec_of(kernel or {}).get("incarnation") or 0)
+
+
+def notice(kernel: Object | None) -> str | None:
+    """What the user of a kernel that runs has to know: that some of their files are not there."""
+    home = kinds.condition(kernel or {}, kinds.HOME_MOUNTED) or {}
+    told = home.get("reason") in (kinds.Reason.HOME_ELSEWHERE, kinds.Reason.FOLDER_NOT_MOUNTED)
+    return str(home.get("message")) if told else None
 
 
 def connections_elsewhere(kernel: Object | None, process: str) -> int:

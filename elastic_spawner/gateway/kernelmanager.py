@@ -79,6 +79,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.reachable = False
         self.announced = False
         self.alone_since = 0.0  # on the loop's clock
+        self._notice_given = False
         self.clients = Clients()
         self.sealing = Sealing(self)
         self._restarts = Restarts(self)
@@ -117,6 +118,16 @@ class ElasticKernelManager(RemoteKernelManager):
             if self.process_proxy
             else "The kernel is starting."
         )
+
+    @property
+    def has_notice(self) -> bool:
+        """Whether something may have to be said below the first cell."""
+        return not self._notice_given
+
+    def take_notice(self) -> str | None:
+        """What that is, once."""
+        self._notice_given = True
+        return kernel_resource.notice(self._resource)
 
     @property
     def connections_elsewhere(self) -> int:
@@ -227,6 +238,7 @@ class ElasticKernelManager(RemoteKernelManager):
         start = KernelStart(found.owner, found.kernel_name, {}, self.runtime.start_timeout)
         seen = self.process_proxy.resource.observe()
         answered = found.activity.get("executionState") in (kinds.IDLE, kinds.BUSY)
+        self._notice_given = answered
         if not seen.ending and not (seen.pod_ip and answered):
             self.begin(start, self._wait_for_first_answer())
             return

@@ -6,6 +6,7 @@ file, no cache of Enterprise Gateway's and no restart is involved.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.gateway_resource import GatewayResource
-from hub_service import kinds, parameters, podtemplate
+from elastic_spawner.gateway.identity import Identity
+from hub_service import kinds, parameters, podtemplate, visibility
 from hub_service.kernelspec import (
     KernelSpecError,
     KernelTemplate,
@@ -61,6 +63,13 @@ class SpecCatalog:
         self._specs = specs
         self._templates = templates
         self._read_template = read_template
+        self._may_use: Callable[[Object], bool] = lambda _: True
+
+    def seen_by(self, caller: Identity) -> SpecCatalog:
+        """The same, of the specs that a caller may see and use."""
+        theirs = copy.copy(self)
+        theirs._may_use = lambda spec: visibility.may_use(spec, caller.name, caller.groups)
+        return theirs
 
     def names(self) -> list[str]:
         """Names of the specs on offer, in alphabetical order."""
@@ -148,7 +157,7 @@ class SpecCatalog:
         wanted = self._gateway.current.kernels
         variants: dict[str, _Offer] = {}
         specs: dict[str, _Offer] = {}
-        for spec in self._specs.store:
+        for spec in filter(self._may_use, self._specs.store):
             base = kinds.name_of(spec)
             if not wanted or base in wanted:
                 specs[base] = _Offer(spec, "", {})

@@ -41,6 +41,7 @@ class KernelStart:
     environment: the client's variables that the spec declares; dropped: names of others.
     timeout: seconds that the kernel may take to answer once its container runs, and each restart
     in all.
+    working_directory: the notebook's folder, where the client names one.
     """
 
     owner: Identity
@@ -48,6 +49,7 @@ class KernelStart:
     environment: dict[str, str]
     timeout: float
     dropped: tuple[str, ...] = ()
+    working_directory: str | None = None
 
 
 class KernelProxy(RemoteProcessProxy):
@@ -211,6 +213,7 @@ class KernelProxy(RemoteProcessProxy):
             dropped=environment.dropped_annotation(start.dropped),
             template_reference=catalog.template_of(start.spec_name),
             cull_idle_timeout=catalog.cull_idle_timeout(start.spec_name),
+            working_directory=start.working_directory,
         )
 
     async def _connect(self, timeout: float) -> None:

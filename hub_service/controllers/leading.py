@@ -18,6 +18,7 @@ from hub_service.controllers.gateways import (
     gateway_controller,
     user_gateway_controller,
 )
+from hub_service.controllers.homes import furnishing
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
 from hub_service.known_groups import KnownGroups
@@ -173,7 +174,12 @@ class Controllers:
         reconciler = KernelReconciler(
             self._cluster,
             kernels=self._watches.kernels,
-            pods=KernelPods(self._cluster, self._watches.pods, security),
+            pods=KernelPods(
+                self._cluster,
+                self._watches.pods,
+                furnishing(self._cluster, self._config, self._watches, starts),
+                security,
+            ),
             admissions=admissions,
             starts=starts,
             liveness_rule=_liveness_rule(self._config),

@@ -20,6 +20,8 @@ from hub_service.kinds import (
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.podsecurity import RESTRICTED, Policy
 from hub_service.reconcile.calls import delete, find
+from hub_service.reconcile.homes import Homes
+from hub_service.starts.faults import Fault
 
 BY_KERNEL = "kernel"
 
@@ -43,14 +45,25 @@ def own_pod(pods: Reflector, item: Object) -> Object | None:
     return pod if same else None
 
 
+class UnrunnableError(Exception):
+    """A pod that there is no point in making; `fault` says why."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
 class KernelPods:
     """`pods`: those with the service's labels; needs the index BY_KERNEL. `security`: what pods may
     be.
     """
 
-    def __init__(self, cluster: Cluster, pods: Reflector, security: Policy = RESTRICTED) -> None:
+    def __init__(
+        self, cluster: Cluster, pods: Reflector, homes: Homes, security: Policy = RESTRICTED
+    ) -> None:
         self._cluster = cluster
         self._pods = pods
+        self._homes = homes
         self._security = security
 
     def own(self, item: Object) -> Object | None:
@@ -65,10 +78,16 @@ class KernelPods:
         return pod if same else None
 
     async def make(self, item: Object) -> Object:
-        """The pod of the wanted incarnation, made unless it is there. ApiError."""
+        """The pod of the wanted incarnation, made unless it is there.
+
+        Raises ApiError, and UnrunnableError where the kernel can't have what it is to have.
+        """
+        body = kernel.desired_pod(item, self._security)
+        wanted = await self._homes.furnish(item, body)
+        if isinstance(wanted, Fault):
+            raise UnrunnableError(wanted)
         try:
-            body = kernel.desired_pod(item, self._security)
-            pod = await self._cluster.create(PODS, namespace_of(item), body)
+            pod = await self._cluster.create(PODS, namespace_of(item), wanted)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise

@@ -28,7 +28,7 @@ from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.calls import REFUSALS, delete, patch_status_if_there
 from hub_service.reconcile.culling import Culling
 from hub_service.reconcile.indexes import BY_GATEWAY
-from hub_service.reconcile.kernel_pods import KernelPods, own_pod
+from hub_service.reconcile.kernel_pods import KernelPods, UnrunnableError, own_pod
 from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.starts import Starts
@@ -178,6 +178,10 @@ class KernelReconciler:
                     if admission is not None:
                         admission.has_pod = True
                         return None
+            except UnrunnableError as error:
+                log.info("kernel %s: no pod is made: %s", key_of(item), error)
+                status = kernel.status_of_fault(item, error.fault, timestamps.now())
+                return await self._write(item, status), None
             except ApiError as error:
                 return await self._without_pod(item, error)
         now, verdict = timestamps.now(), None

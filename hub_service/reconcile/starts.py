@@ -57,8 +57,8 @@ class Starts:
         before = None
         if judge.wants_nodes(pod):
             before = self._before(pod)
-            if not self.times.autoscaler:
-                nodes = await self._known_nodes()
+            if not self.times.autoscaler or room.home_node(pod):
+                nodes = await self.known_nodes()
         return judge.judge(
             pod,
             self._events.store.by_index(BY_POD, uid_of(pod)),
@@ -75,7 +75,8 @@ class Starts:
             self._line_until = clock() + _LINE_AGE
         return self._line.get(uid_of(pod))
 
-    async def _known_nodes(self) -> Sequence[room.Node]:
+    async def known_nodes(self) -> Sequence[room.Node]:
+        """The cluster's nodes, as they were a moment ago; none where they may not be listed."""
         clock: Callable[[], float] = asyncio.get_running_loop().time
         async with self._asking:
             if clock() < self._nodes_until:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from hub_service.settings.gateways import GatewaySettings
+from hub_service.settings.homes import HomeSettings, SharedVolume
 from hub_service.settings.hub import HubSettings, ServiceSettings
 from hub_service.settings.kernels import (
     CullingSettings,
@@ -37,6 +38,12 @@ class Settings(Section):
     gateway: GatewaySettings
     notebook: NotebookSettings = NotebookSettings()
     quota: QuotaSettings = QuotaSettings()
+    homes: HomeSettings = HomeSettings()
+    shared_volumes: list[SharedVolume] = Field(
+        default_factory=list,
+        description="Volumes that all kernels have, and the hub's notebooks: a class's data, for "
+        "example.",
+    )
     culling: CullingSettings = CullingSettings()
     orphans: OrphanSettings = OrphanSettings()
     start: StartSettings = StartSettings()
@@ -68,6 +75,15 @@ class Settings(Section):
             "startGrace": self.start.grace,
         }
         return {field: value for field, value in spec.items() if value is not None}
+
+    @field_validator("shared_volumes")
+    @classmethod
+    def _each_at_a_path_of_its_own(cls, value: list[SharedVolume]) -> list[SharedVolume]:
+        for what in ("name", "mount_path"):
+            given = [getattr(one, what) for one in value]
+            if twice := sorted({one for one in given if given.count(one) > 1}):
+                raise ValueError(f"two have the same {what}: {', '.join(twice)}")
+        return value
 
     @field_validator("namespace")
     @classmethod

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from hub_service import quantities
 from hub_service.kinds import Object, is_deleting, name_of, uid_of
+from hub_service.starts import room
 from hub_service.starts.room import scarce
 
+_HOME = "the node of its home"
 # What is waited for: the resource, on nodes with these labels.
 Wanted = tuple[str, frozenset[tuple[str, str]]]
 
@@ -20,7 +22,8 @@ def wanted(pod: Object) -> Wanted | None:
     """What a pod waits for, None where the scheduler has not said that there is too little."""
     for resource in scarce(pod)[:1]:
         selector: Mapping[str, str] = (pod.get("spec") or {}).get("nodeSelector") or {}
-        return resource, frozenset(selector.items())
+        where = {**selector, _HOME: room.home_node(pod) or ""}
+        return resource, frozenset(where.items())
     return None
 
 
@@ -52,6 +55,8 @@ def describe(pod: Object, before: int) -> str:
     what = quantities.words(resource, amount) if amount else resource
     if resource == "pods":
         what = "a place on a node"
+    if node := room.home_node(pod):
+        what += f" on {node}, where your files are in use"
     queue = (
         "This kernel is the first in line." if before == 0
         else "1 kernel waits before this one." if before == 1

@@ -1,7 +1,8 @@
 """Whether any node could ever take a pod, however empty. Pure.
 
-Only what a scheduler can't get around is compared: what the nodes have for pods, and the pod's
-nodeSelector. Taints, affinities and the like are left to the scheduler's own words.
+Only what a scheduler can't get around is compared: what the nodes have for pods, the pod's
+nodeSelector, and where its user's home is, if that is on one node. Taints, affinities and the like
+are left to the scheduler's own words.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from hub_service import quantities
-from hub_service.kinds import Object, Reason, condition
+from hub_service.kinds import (
+    ANNOTATION_HOME_CLAIM,
+    ANNOTATION_HOME_NODE,
+    Object,
+    Reason,
+    annotations_of,
+    condition,
+    name_of,
+)
 from hub_service.starts.faults import Fault
 
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+?)(?=[.,;]?(?:\s|$))")
@@ -23,10 +32,11 @@ _UNKNOWN = Decimal("Infinity")
 
 
 class Node(NamedTuple):
-    """What matters of a node: its labels, and what it has for pods at best, by resource name."""
+    """What matters of a node: its labels, its name, and what it has for pods at best."""
 
     labels: dict[str, str]
     amounts: dict[str, Decimal]
+    name: str = ""
 
 
 def node(item: Object) -> Node:
@@ -41,7 +51,7 @@ def node(item: Object) -> Node:
     capacity = _amounts(status, "capacity")
     for name in filter(_is_device, amounts):
         amounts[name] = max(amounts[name], capacity.get(name, Decimal(0))) or _UNKNOWN
-    return Node(dict(item["metadata"].get("labels") or {}), amounts)
+    return Node(dict(item["metadata"].get("labels") or {}), amounts, name_of(item))
 
 
 def _amounts(status: Object, field: str) -> dict[str, Decimal]:
@@ -75,6 +85,8 @@ def never_fits(pod: Object, nodes: Sequence[Node]) -> Fault | None:
     eligible = [one for one in nodes if selector.items() <= one.labels.items()]
     if not nodes:
         return None
+    if node := home_node(pod):
+        return _never_beside_its_home(pod, node, [one for one in eligible if one.name == node])
     if not eligible:
         labels = ", ".join(f"{key}={value}" for key, value in selector.items())
         return Fault(
@@ -92,6 +104,36 @@ def never_fits(pod: Object, nodes: Sequence[Node]) -> Fault | None:
             return _too_large(quantities.words(name, amount), f"the most that one has is {has}")
     together = ", ".join(quantities.words(name, amount) for name, amount in sorted(wanted.items()))
     return _too_large(together, "none has all of it together")
+
+
+def home_node(pod: Object) -> str | None:
+    """The one node where the pod's volumes can be used, if there is only one."""
+    return annotations_of(pod).get(ANNOTATION_HOME_NODE)
+
+
+def _never_beside_its_home(pod: Object, node: str, eligible: Sequence[Node]) -> Fault | None:
+    if not eligible:
+        return _home_elsewhere(pod, node, "it may not run there, or the node is gone")
+    wanted = quantities.requests(pod)
+    for name, amount in sorted(wanted.items(), key=lambda entry: "/" not in entry[0]):
+        has = eligible[0].amounts.get(name, Decimal(0))
+        if has < amount:
+            words = quantities.words(name, has) if has else "none"
+            asked = quantities.words(name, amount)
+            return _home_elsewhere(pod, node, f"it asks for {asked}, and that node has {words}")
+    return None
+
+
+def _home_elsewhere(pod: Object, node: str, why: str) -> Fault:
+    claim = annotations_of(pod).get(ANNOTATION_HOME_CLAIM, "?")
+    return Fault(
+        Reason.HOME_ELSEWHERE,
+        f"Your files are on a volume ({claim}) that one node only can use at a time. It is in use "
+        f"on {node}, where this kernel can't run: {why}. Start it from a notebook server whose "
+        "node has what the kernel asks for, or choose another kernel. An administrator can move "
+        "homes to a storage class with ReadWriteMany, or let such kernels start without them "
+        "(homes.elsewhere: without in the settings, home: false in the kernel spec).",
+    )
 
 
 def _too_large(wanted: str, nodes: str) -> Fault:

@@ -11,6 +11,7 @@ from elastic_spawner.gateway.environment import (
     dropped_annotation,
     filter_environment,
     start_timeout,
+    working_directory,
 )
 from hub_service.parameters import RESERVED_VARIABLES
 
@@ -22,7 +23,9 @@ def test_only_what_the_spec_declares_passes() -> None:
     assert result.dropped == ["KERNEL_B", "KERNEL_C"]
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES - {"KERNEL_LAUNCH_TIMEOUT"}))
+@pytest.mark.parametrize(
+    "name", sorted(RESERVED_VARIABLES - {"KERNEL_LAUNCH_TIMEOUT", "KERNEL_WORKING_DIR"})
+)
 def test_what_is_reserved_is_refused_unless_it_says_what_is_so(name: str) -> None:
     with pytest.raises(ValueError, match=rf"env\.{name} \('x'\) is not for clients to choose: "):
         filter_environment({name: "x"}, [name], {})
@@ -67,3 +70,31 @@ def test_a_start_takes_no_longer_than_its_client_waits(env: dict[str, Any], seco
 def test_a_timeout_that_is_none_is_named(text: Any) -> None:
     with pytest.raises(ValueError, match="KERNEL_LAUNCH_TIMEOUT"):
         start_timeout({"KERNEL_LAUNCH_TIMEOUT": text}, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        (None, None),
+        ("", None),
+        ("/home/jovyan/course", "/home/jovyan/course"),
+        ("/home/jovyan/./a//b/", "/home/jovyan/a/b"),
+        ("//home/jovyan", "/home/jovyan"),
+        ("/home/jovyan/$(id) `x`\n;", "/home/jovyan/$(id) `x`\n;"),
+        ("/home/jovyan/..hidden", "/home/jovyan/..hidden"),
+        ("/", "/"),
+    ],
+)
+def test_the_notebooks_folder(given: str | None, folder: str | None) -> None:
+    env = {} if given is None else {"KERNEL_WORKING_DIR": given}
+    assert working_directory(env) == folder
+    assert filter_environment(env, [], {}).dropped == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["course", "../x", "/home/../etc", "/home/jovyan/..", 5, ["/x"], "/x\0y", "/" + "x" * 4096],
+)
+def test_a_folder_that_is_no_absolute_path_is_named(given: Any) -> None:
+    with pytest.raises(ValueError, match="KERNEL_WORKING_DIR"):
+        working_directory({"KERNEL_WORKING_DIR": given})

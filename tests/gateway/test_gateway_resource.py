@@ -63,7 +63,7 @@ def test_all_fields_are_read() -> None:
 
 
 def test_an_empty_one_offers_everything_to_nobody_in_particular() -> None:
-    assert read({}, "elastic") == Offer()
+    assert read({"metadata": {}}, "elastic") == Offer()
 
 
 def test_changes_are_told_once_and_a_deleted_one_stays_as_it_was() -> None:

@@ -28,6 +28,11 @@ PASSES = [
     (user("ada", "custom:elastic:kernels"), Identity("ada")),
     (user("ada", "access:servers!user=ada", "custom:elastic:kernels"), Identity("ada")),
     (user("admin", "access:servers", "custom:elastic:kernels"), Identity("admin")),
+    (
+        {**user("ada", "access:servers!server=ada/"), "groups": ["course", "staff"]},
+        Identity("ada", "", groups=frozenset({"course", "staff"})),
+    ),
+    ({**user("ada", "custom:elastic:kernels"), "groups": "course"}, Identity("ada")),
     ({"kind": "service", "name": "elastic", "scopes": []}, Identity("elastic", is_service=True)),
 ]
 REFUSED = [

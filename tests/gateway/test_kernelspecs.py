@@ -8,6 +8,7 @@ import pytest
 
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.gateway_resource import GatewayResource, read
+from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernelspecs import SpecCatalog
 from hub_service.kinds import (
     JUPYTER_GATEWAYS,
@@ -36,7 +37,8 @@ def catalog(
 ) -> SpecCatalog:
     gateway = GatewayResource(cache(JUPYTER_GATEWAYS), "elastic")
     names = kernels.split(",") if kernels else []
-    gateway.offer = read({"spec": {"kernels": names, "defaultKernel": default}}, "elastic")
+    item = {"metadata": {}, "spec": {"kernels": names, "defaultKernel": default}}
+    gateway.offer = read(item, "elastic")
 
     async def read_template(namespace: str, name: str) -> Object:
         if namespace == "closed":
@@ -61,6 +63,23 @@ def test_all_specs_are_offered_unless_the_gateway_names_some() -> None:
     assert some.names() == ["python", "r"]
     with pytest.raises(KernelError, match="there are: python, r"):
         some.get("julia")
+
+
+@pytest.mark.parametrize(
+    ("caller", "names", "default"),
+    [
+        (Identity("ada", groups=frozenset({"course"})), ["gpu", "python"], "gpu"),
+        (Identity("teacher"), ["gpu", "python"], "gpu"),
+        (Identity("mallory", groups=frozenset({"teacher"})), ["python"], "python"),
+        (Identity("notebook/users/x", notebook=("users", "x")), ["python"], "python"),
+    ],
+)
+def test_a_caller_sees_what_is_for_them(caller: Identity, names: list[str], default: str) -> None:
+    limited = spec("gpu", visibility={"groups": ["course"], "users": ["teacher"]})
+    every = catalog(limited, spec("python"), default="gpu")
+    theirs = every.seen_by(caller)
+    assert (theirs.names(), theirs.default_name()) == (names, default)
+    assert every.names() == ["gpu", "python"]  # the gateway's own view stays
 
 
 @pytest.mark.parametrize(

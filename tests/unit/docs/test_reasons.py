@@ -11,7 +11,8 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 # Reasons that say that all is well.
 GOOD = {
-    Reason.WITHIN_QUOTA, Reason.ACCEPTED, Reason.CORRECTED, Reason.ANSWERING, Reason.ENDED,
+    Reason.WITHIN_QUOTA, Reason.ACCEPTED, Reason.CORRECTED, Reason.MOUNTED, Reason.ANSWERING,
+    Reason.ENDED,
 }  # fmt: skip
 
 

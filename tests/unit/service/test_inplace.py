@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +82,29 @@ async def container(shell: str, *arguments: str) -> AsyncIterator[Container]:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("folder", ["course/week 1", "-P", "$(id)", "gone", None])
+def test_a_kernel_starts_in_its_notebooks_folder_or_says_that_it_is_not_there(
+    shell: str, folder: str | None, tmp_path: Path
+) -> None:
+    for there in ("course/week 1", "-P", "$(id)"):
+        (tmp_path / there).mkdir(parents=True)
+    words = (shell, "sh") if shell == "busybox" else (shell,)
+    wanted = {} if folder is None else {"KERNEL_WORKING_DIR": str(tmp_path / folder)}
+    done = subprocess.run(
+        [*words, *inplace.COMMAND[1:], "sh", "-c", "pwd; exit 3"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], **wanted},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+    starts_in = tmp_path if folder in (None, "gone") else tmp_path / folder
+    assert (done.returncode, done.stdout) == (3, f"{starts_in}\n")
+    assert (f"{tmp_path / 'gone'} is not there" in done.stderr) == (folder == "gone")
 
 
 @NEEDS_ROOT

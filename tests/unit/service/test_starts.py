@@ -240,8 +240,8 @@ def test_a_place_in_line(before, words):
 
 def nodes(*allocatable, **labels):
     items = [
-        {"metadata": {"labels": labels}, "status": {"allocatable": amounts}}
-        for amounts in allocatable
+        {"metadata": {"name": f"n{i}", "labels": labels}, "status": {"allocatable": amounts}}
+        for i, amounts in enumerate(allocatable)
     ]
     return [room.node(item) for item in items]
 
@@ -277,7 +277,7 @@ DEVICES = {
 @pytest.mark.parametrize(("usable", "there", "reason"), DEVICES.values(), ids=DEVICES.keys())
 def test_devices_that_may_come_back(usable, there, reason):
     status = {"allocatable": {GPU: usable}, "capacity": {GPU: there}}
-    known = [room.node({"metadata": {}, "status": status})]
+    known = [room.node({"metadata": {"name": "n"}, "status": status})]
     pod = a_pod(words=NO_GPU, wants={GPU: 4})
     assert judge(pod, [], times=TIMES, now=at(1), nodes=known).state.reason == reason
 
