@@ -135,6 +135,7 @@ class Reason:
     TEMPLATE_REFUSED = "TemplateRefused"
     WITHIN_QUOTA = "WithinQuota"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    KERNEL_SPEC_NOT_OFFERED = "KernelSpecNotOffered"
     # TemplateAccepted (and Accepted of a gateway)
     ACCEPTED = "Accepted"
     CORRECTED = "Corrected"

@@ -8,6 +8,7 @@ from hub_service import kinds
 # How a start that was refused or failed is answered; any other reason is a 500.
 _STATUS_BY_REASON = {
     kinds.Reason.QUOTA_EXCEEDED: 403,
+    kinds.Reason.KERNEL_SPEC_NOT_OFFERED: 403,
     **dict.fromkeys(
         (
             kinds.Reason.INVALID_SPEC,

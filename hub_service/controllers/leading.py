@@ -40,6 +40,7 @@ from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.servers import Servers, ServersOf, Tell
 from hub_service.reconcile.starts import Starts
+from hub_service.reconcile.visibility import Visibility
 from hub_service.settings import Settings
 from hub_service.starts.judge import Times
 from hub_service.watches import Watches
@@ -162,6 +163,7 @@ class Controllers:
             times=starts.times,
             covers=self._watches.scope.covers,
             security=security,
+            visibility=Visibility(self._watches.kernel_specs, self._watches.spec_namespace),
         )
         culling = Culling(
             gateways=self._watches.gateways,

@@ -25,6 +25,7 @@ from hub_service.known_groups import KnownGroups
 from hub_service.kube import Key, Reflector, key_of
 from hub_service.podsecurity import RESTRICTED, Policy
 from hub_service.reconcile.kernel_pods import own_pod
+from hub_service.reconcile.visibility import Visibility
 from hub_service.starts.judge import Times, judge_admission
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ class Admissions:
     """`kernels` needs the index BY_OWNER. `covers`: whether a namespace is looked after.
 
     `policy`: the administrator's limits; `rules`: what becomes of starts over a limit; `times`:
-    how long they may wait. `security`: what templates may ask for.
+    how long they may wait. `security`: what templates may ask for; `visibility`: whose specs are
+    whose, None where they are everybody's.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Admissions:
         times: Times,
         covers: Callable[[str], bool],
         security: Policy = RESTRICTED,
+        visibility: Visibility | None = None,
     ) -> None:
         self._kernels = kernels
         self._pods = pods
@@ -97,6 +100,7 @@ class Admissions:
         self._times = times
         self._covers = covers
         self._security = security
+        self._visibility = visibility
         self._remembered: dict[Key, Admission] = {}
 
     def of(self, item: Object) -> Admission | None:
@@ -194,11 +198,17 @@ class Admissions:
 
     def _decide(self, item: Object, groups: Groups) -> quota.Decision:
         owner = owner_of(item) or ""
+        if sentence := self._not_offered(item, groups):
+            return quota.Decision(quota.REFUSE, Reason.KERNEL_SPEC_NOT_OFFERED, sentence)
         others = [
             other
             for other in self._kernels_of_owner(item)
             # Undecided ones of which this is known already take nobody's place.
-            if kernel.is_decided(other) or not kernel.refusal_of_template(other, self._security)
+            if kernel.is_decided(other)
+            or not (
+                kernel.refusal_of_template(other, self._security)
+                or self._not_offered(other, groups)
+            )
         ]
         return quota.decide(
             item,
@@ -208,6 +218,11 @@ class Admissions:
             assumed={uid_of(other) for other in others if self._holds_place(other)},
             now=timestamps.now(),
         )
+
+    def _not_offered(self, item: Object, groups: Groups) -> str | None:
+        if self._visibility is None:
+            return None
+        return self._visibility.refusal(item, groups.names_of(owner_of(item) or ""))
 
     def _holds_place(self, item: Object) -> bool:
         """Whether a kernel was admitted though its status doesn't show it."""

@@ -16,6 +16,7 @@ from hub_service.kube.store import Store
 from hub_service.limits import Policy
 from hub_service.quota import Rules
 from hub_service.reconcile.admissions import BY_OWNER, Admissions, owner_of
+from hub_service.reconcile.visibility import Visibility
 from hub_service.starts.judge import Times
 
 TIMES = Times(admission=60, scheduling=3600, image=0, container=0)
@@ -41,6 +42,7 @@ class Desk:
         self.kernels, self.pods = Store({BY_OWNER: owner_of}), Store()
         self.kernels.replace(kernels, "1")
         self.hub: list[Group] | None = groups if groups is not None else []
+        self.specs = Store()
         self.admissions = Admissions(
             kernels=SimpleNamespace(store=self.kernels),
             pods=SimpleNamespace(store=self.pods),
@@ -49,6 +51,7 @@ class Desk:
             rules=Rules(when_full),
             times=TIMES,
             covers=lambda namespace: namespace != "elsewhere",
+            visibility=Visibility(SimpleNamespace(store=self.specs), lambda _: "shared"),
         )
 
     async def _fetch(self) -> list[Group] | None:
@@ -180,3 +183,29 @@ async def test_a_restart_keeps_the_place_and_one_after_the_end_waits_anew():
     # Nothing is left by which it would count as admitted, or as decided.
     assert not kernel.is_admitted(shown)
     assert not kernel.is_decided(shown)
+
+
+async def test_a_kernel_of_a_spec_for_others_is_refused_however_it_was_made():
+    course = Group("course", frozenset({"ada"}), {})
+    limits = {"groups": ["course"], "users": ["teacher"]}
+    spec = {
+        "metadata": {"name": "gpu", "namespace": "shared", "resourceVersion": "1"},
+        "spec": {"visibility": limits},
+    }
+    owners = ("ada", "teacher", "mallory", None)
+    kernels = [a_kernel(number, owner) for number, owner in enumerate(owners)]
+    for item in kernels:
+        item["spec"]["kernelSpecName"] = "gpu"
+    desk = Desk(*kernels, groups=[course])
+    desk.specs.replace([spec], "1")
+
+    decided = [await desk.decide(item) for item in kernels]
+
+    assert [one.admitted for one in decided] == [True, True, False, False]
+    said = condition({"status": decided[2].status}, "Admitted")
+    assert said["reason"] == "KernelSpecNotOffered"
+    assert "'gpu' is not offered to mallory" in said["message"]
+    # Of another spec she may have as many as everybody.
+    other = a_kernel(9, "mallory")
+    desk.kernels.put(other)
+    assert (await desk.decide(other)).admitted
