@@ -93,7 +93,8 @@ def main() -> int:
     if parts := [part for part in _OF_THE_DEMO if part in wanted]:
         registry, tag = os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", "dev")
         images = Images(registry, tag)
-        installation = install(images, extra_config=servers.HUB_CONFIG)
+        # What runs there already may be of older images under the same names.
+        installation = install(images, extra_config=servers.HUB_CONFIG, restart=True)
         figures |= asyncio.run(of_the_demo(options, parts, installation, images))
     print(json.dumps(figures))
     return 0
