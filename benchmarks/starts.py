@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-import uuid
 from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
 from benchmarks.bare_pod import BarePod, out_of_step
-from demo.connection import Connection
+from demo.connection import connected
 from demo.install import Images
 from demo.observe import watching
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNELS, PODS
@@ -38,10 +37,8 @@ async def first_reply(client: aiohttp.ClientSession, gateway: Gateway) -> tuple[
     async with client.post(gateway.url / "api/kernels", json={"name": _SPEC}) as response:
         response.raise_for_status()
         kernel = (await response.json())["id"]
-    session = uuid.uuid4().hex
-    url = (gateway.url / "api/kernels" / kernel / "channels").with_query(session_id=session)
-    async with client.ws_connect(url, max_msg_size=0) as websocket:
-        await Connection(websocket, session).execute("1")
+    async with connected(client, gateway.url / "api/kernels" / kernel / "channels") as connection:
+        await connection.execute("1")
         return time.monotonic() - started, kernel
 
 

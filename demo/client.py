@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import re
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from html import unescape
 from typing import Any
@@ -19,7 +18,7 @@ from urllib.parse import unquote
 import aiohttp
 from yarl import URL
 
-from demo.connection import Connection, Execution
+from demo.connection import Connection, Execution, connected
 
 _WAITS = "reason"  # of a kernel's model: why it doesn't run, or doesn't run yet
 _SPAWN_FORM = 'id="spawn_form"'
@@ -278,20 +277,9 @@ class Person:
     @contextlib.asynccontextmanager
     async def connect(self, kernel: str, *, server: str = "") -> AsyncIterator[Connection]:
         """A websocket to a kernel, as a notebook that is open in JupyterLab has it."""
-        session = uuid.uuid4().hex
-        url = (self._server(server) / "api/kernels" / kernel / "channels").with_query(
-            session_id=session
-        )
-        async with self._session.ws_connect(
-            url, max_msg_size=0, headers=self._xsrf(url)
-        ) as websocket:
-            connection = Connection(websocket, session)
-            listening = asyncio.create_task(connection.listen())
-            try:
-                yield connection
-            finally:
-                listening.cancel()
-                await asyncio.wait([listening])
+        url = self._server(server) / "api/kernels" / kernel / "channels"
+        async with connected(self._session, url, headers=self._xsrf(url)) as connection:
+            yield connection
 
     async def run(self, kernel: str, code: str, *, timeout: float = 60) -> Execution:
         """Run one cell on a connection of its own."""

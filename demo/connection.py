@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 _MESSAGES = (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY)
 
@@ -21,6 +24,23 @@ class Execution:
     text: str = ""
     error: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    session: aiohttp.ClientSession, channels: URL, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Connection]:
+    """A kernel's websocket at its URL `channels`, which is listened to in the block."""
+    name = uuid.uuid4().hex
+    url = channels.with_query(session_id=name)
+    async with session.ws_connect(url, max_msg_size=0, headers=headers) as websocket:
+        connection = Connection(websocket, name)
+        listening = asyncio.create_task(connection.listen())
+        try:
+            yield connection
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
 
 
 class Connection:
