@@ -34,6 +34,8 @@ _CONTROL = frozenset(
 )
 _EXECUTE = "execute_request"
 
+# What a report has at least.
+_REPORTED = {"executionState", "lastActivity", "connections"}
 # What is reported whenever it changes.
 _AT_ONCE = (
     "executionState",
@@ -189,6 +191,17 @@ def status(
         "connectionsByPod": {process: connections or None},
         "heartbeatLostSince": timestamps.microseconds(lost) if lost else None,
     }
+
+
+def reported_by(found: Mapping[str, Any], process: str) -> dict[str, Any] | None:
+    """What was written last of a kernel that is taken over, as that process is to know it.
+
+    found: its `status.activity`. None where that doesn't say enough.
+    """
+    if not found.keys() >= _REPORTED:
+        return None
+    connections = (found.get("connectionsByPod") or {}).get(process)
+    return {"idleSince": None, **found, "connectionsByPod": {process: connections}}
 
 
 def worth_reporting(reported: Mapping[str, Any] | None, current: Mapping[str, Any]) -> bool:

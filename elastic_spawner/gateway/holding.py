@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 # to be the kernel's own. Programs ask every second until they hear anything at all, and give up
 # after a while: they are answered in the kernel's place.
 _ASKED_AGAIN = 3
-_PROTOCOL = "5.3"
-_EXTENSIONS = {"python": ".py", "r": ".r", "julia": ".jl"}
 
 
 class Answer(NamedTuple):
@@ -94,24 +92,6 @@ def aborted(header: Mapping[str, Any]) -> list[Answer]:
     if header.get("msg_type") != "execute_request":
         return []
     return _done(header, {"status": "aborted"})
-
-
-def minimal_introduction(language: str) -> dict[str, Any]:
-    """Content of a kernel_info_reply that says no more than the language."""
-    return {
-        "status": "ok",
-        "protocol_version": _PROTOCOL,
-        "implementation": language,
-        "implementation_version": "",
-        "language_info": {
-            "name": language,
-            "version": "",
-            "mimetype": f"text/x-{language.lower()}",
-            "file_extension": _EXTENSIONS.get(language.lower(), ".txt"),
-        },
-        "banner": "The kernel is starting.",
-        "help_links": [],
-    }
 
 
 def _introduced(header: Mapping[str, Any], content: Mapping[str, Any]) -> list[Answer]:

@@ -1,13 +1,16 @@
-"""What kernels say of themselves, for clients that come before theirs answers."""
+"""What kernels say of themselves, for clients that come before theirs answers. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hub_service import kinds, podtemplate
 
 # A spec's name and an image: kernels that have both in common say the same.
 _Kind = tuple[str, str]
+_PROTOCOL = "5.3"
+_EXTENSIONS = {"python": ".py", "r": ".r", "julia": ".jl"}
 
 
 class Introductions:
@@ -21,10 +24,30 @@ class Introductions:
         if "language_info" in content:
             self._known[_kind(spec_name, resource)] = content
 
-    def like(self, spec_name: str, resource: kinds.Object | None) -> dict[str, Any] | None:
-        """What another one of the same spec and image said; None where none has."""
+    def of(
+        self, spec_name: str, resource: kinds.Object | None, language: Callable[[], str]
+    ) -> dict[str, Any]:
+        """What another one of the same spec and image said; or else no more than the language."""
         known = self._known.get(_kind(spec_name, resource))
-        return None if known is None else dict(known)
+        return minimal_introduction(language()) if known is None else dict(known)
+
+
+def minimal_introduction(language: str) -> dict[str, Any]:
+    """Content of a kernel_info_reply that says no more than the language."""
+    return {
+        "status": "ok",
+        "protocol_version": _PROTOCOL,
+        "implementation": language,
+        "implementation_version": "",
+        "language_info": {
+            "name": language,
+            "version": "",
+            "mimetype": f"text/x-{language.lower()}",
+            "file_extension": _EXTENSIONS.get(language.lower(), ".txt"),
+        },
+        "banner": "The kernel is starting.",
+        "help_links": [],
+    }
 
 
 def _kind(spec_name: str, resource: kinds.Object | None) -> _Kind:

@@ -1,6 +1,7 @@
 """The manager of one kernel: its start, interrupts, end, and what is said of it.
 
-Restarts and the end of an idle kernel are in restarts.py and sealing.py.
+Enterprise Gateway and jupyter_client ask one object for all of it. What it has done is in other
+files: clients.py, introductions.py, monitor.py, proxy.py, restarts.py, sealing.py.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from elastic_spawner.gateway import endings, kernel_resource
 from elastic_spawner.gateway.adoption import Found
 from elastic_spawner.gateway.clients import Clients
 from elastic_spawner.gateway.errors import KernelError
-from elastic_spawner.gateway.holding import minimal_introduction
 from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.introductions import Introductions
 from elastic_spawner.gateway.kernel_resource import PORTS, Ending
 from elastic_spawner.gateway.monitor import KernelMonitor
 from elastic_spawner.gateway.proxy import KernelProxy, KernelStart
@@ -44,8 +45,6 @@ _INHERITED = (
     "inherited_envs",
 )
 _DEAD = "dead"
-# What a report of a kernel's activity has at least.
-_REPORTED = {"executionState", "lastActivity", "connections"}
 # Seconds in which an idle kernel that was taken over has answered, and its clients are back.
 _REPORT_AFTER = 2.0
 
@@ -192,19 +191,9 @@ class ElasticKernelManager(RemoteKernelManager):
         self.serve()
 
     def introduction(self) -> dict[str, Any]:
-        """What the kernel will say of itself, as far as that is known before it answers.
-
-        What another one of the same spec and image said; or else no more than its language.
-        """
-        known: dict[str, Any] | None
-        known = self.parent.introductions.like(self.kernel_name, self._resource)
-        if known is not None:
-            return known
-        try:
-            language = self.runtime.catalog.model(self.kernel_name)["spec"]["language"]
-        except KernelError:  # the spec has been deleted since
-            language = "unknown"
-        return minimal_introduction(language)
+        """What the kernel will say of itself, as far as that is known before it answers."""
+        introductions: Introductions = self.parent.introductions
+        return introductions.of(self.kernel_name, self._resource, self._language)
 
     def serve(self) -> None:
         """The kernel answers: listen to it, and let those in who wait for it."""
@@ -251,11 +240,8 @@ class ElasticKernelManager(RemoteKernelManager):
         self.process_proxy.connect_to(seen.pod_ip or "")
         self._connect_control_socket()
         self.reachable = True
-        if found.activity.keys() >= _REPORTED:
-            process = self.runtime.settings.process  # a container's successor has its name
-            by_pod = found.activity.get("connectionsByPod") or {}
-            own = {"connectionsByPod": {process: by_pod.get(process)}}
-            reported = {"idleSince": None, **found.activity, **own}
+        # A container's successor has its name.
+        if reported := activities.reported_by(found.activity, self.runtime.settings.process):
             self.runtime.reporter.knows(self.process_proxy.resource.name, reported)
         self.monitor.adopt(self.ip, dict(PORTS), found.activity)
         # One that works in silence says nothing by itself of what has changed.
@@ -445,6 +431,12 @@ class ElasticKernelManager(RemoteKernelManager):
     @property
     def _resource(self) -> kinds.Object | None:
         return self.process_proxy.resource.current() if self.process_proxy else None
+
+    def _language(self) -> str:
+        try:
+            return str(self.runtime.catalog.model(self.kernel_name)["spec"]["language"])
+        except KernelError:
+            return "unknown"  # the spec has been deleted since
 
     def _introduced(self, reply: Future[dict[str, Any]]) -> None:
         self.parent.introductions.learn(self.kernel_name, self._resource, reply.result())

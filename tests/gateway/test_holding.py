@@ -8,9 +8,9 @@ from elastic_spawner.gateway.holding import (
     Answer,
     Holding,
     aborted,
-    minimal_introduction,
     refused,
 )
+from elastic_spawner.gateway.introductions import minimal_introduction
 
 INTRODUCTION = minimal_introduction("python")
 
