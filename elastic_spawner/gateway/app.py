@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -67,6 +68,8 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         super(EnterpriseGatewayApp, self).start()
+        for package in ("elastic_spawner", "hub_service"):  # as jupyter_server does with tornado's
+            logging.getLogger(package).parent = self.log
         # Each kernel takes a dozen descriptors: all that this process may have.
         _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
