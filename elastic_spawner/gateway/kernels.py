@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from functools import partial
 from typing import Any
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteMappingKernelManager
@@ -12,7 +10,8 @@ from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from traitlets import default
 from zmq import MAX_SOCKETS
 
-from elastic_spawner.gateway import adoption
+from elastic_spawner.gateway.adopter import Adopter
+from elastic_spawner.gateway.adoption import Found
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.introductions import Introductions
@@ -22,16 +21,11 @@ from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import kinds
 from hub_service.kinds import Object
-from hub_service.kube import ApiError, Key, key_of
+from hub_service.kube import Key
 from hub_service.names import kernel_name
 
 # A kernel that ended for good stays listed as dead this long, so that its notebook can say why.
 _REMEMBER_ENDED = 3600.0
-# Secrets that are read at once when a process of the gateway takes over; seconds after which it
-# serves what it has, and seconds until one that could not be read is tried again.
-_READS_AT_ONCE = 32
-_ADOPT_WITHIN = 20.0
-_READ_AGAIN = (0.2, 1.0, 5.0, 15.0)
 # Seconds for websockets' clients to take note when they are sent away.
 _CLOSE_WITHIN = 1.0
 # A kernel takes three sockets, and each client of it four: with ZeroMQ's default of 1023 the
@@ -49,11 +43,13 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.introductions = Introductions()
-        self._adoptions: dict[str, asyncio.Task[None]] = {}
-        self._adopts = True
         self._given_up: set[str] = set()
         self._asked: set[asyncio.Task[Any]] = set()
-        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
+        self._adopter = Adopter(
+            self.runtime,
+            is_known=lambda kernel_id: kernel_id in self._kernels or kernel_id in self._given_up,
+            serve=self._serve_found,
+        )
 
     @property
     def runtime(self) -> Runtime:
@@ -130,10 +126,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
 
         Returns once that was tried with each; what can't be read now is tried again later.
         """
-        for resource in self.runtime.kernels.store:
-            self._look_for_new(resource)
-        if self._adoptions:
-            await asyncio.wait(self._adoptions.values(), timeout=_ADOPT_WITHIN)
+        await self._adopter.adopt_all()
         return len(self._kernels)
 
     async def find(self, kernel_id: str, caller: Identity) -> None:
@@ -141,26 +134,8 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
 
         KernelError 503 while the cluster can't say.
         """
-        if kernel_id in self._kernels or caller.is_service:
-            return
-        if kernel_id not in self._adoptions:
-            namespace = self.runtime.namespace_of_kernels(caller)
-            try:
-                resource = await self.runtime.cluster.get(
-                    kinds.JUPYTER_KERNELS, namespace, kernel_name(kernel_id)
-                )
-            except ApiError as error:
-                if error.status == 404:
-                    return
-                raise KernelError(
-                    503,
-                    "NotLookedFor",
-                    f"Whether there is such a kernel can't be told now: {error.message}",
-                ) from error
-            self.runtime.kernels.record(resource)
-            self._look_for_new(resource)
-        if task := self._adoptions.get(kernel_id):
-            await asyncio.wait({task}, timeout=_ADOPT_WITHIN)
+        if kernel_id not in self._kernels and not caller.is_service:
+            await self._adopter.find(kernel_id, self.runtime.namespace_of_kernels(caller))
 
     def owned(self, kernel_id: str, caller: Identity) -> ElasticKernelManager:
         """A kernel of the caller's; KernelError 404 where it is somebody else's, as for none."""
@@ -194,11 +169,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
 
     async def stop_adopting(self) -> None:
         """Take over no more kernels."""
-        self._adopts = False
-        tasks = list(self._adoptions.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._adopter.stop()
 
     def clients(self) -> list[Any]:
         """All open websockets."""
@@ -227,7 +198,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         if new is None:
             self._given_up.discard(kernel_id)
         if manager is None:
-            self._look_for_new(resource)
+            self._adopter.look(resource)
             return
         if kernel_name(kernel_id) != kinds.name_of(resource):
             return
@@ -264,68 +235,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         if kernel_id in self._kernels:
             super().stop_buffering(kernel_id)
 
-    def _look_for_new(self, resource: Object) -> None:
-        """Adopt the kernel, if it is one that this process does not know of and ought to."""
-        kernel_id = kinds.spec_of(resource).get("kernelID", "")
-        if (
-            kernel_id not in self._kernels
-            and kernel_id not in self._given_up
-            and kernel_id not in self._adoptions
-            and self._adopts
-            and self.runtime.serves(resource)
-        ):
-            task = asyncio.create_task(self._adopt(key_of(resource)))
-            self._adoptions[kernel_id] = task
-            task.add_done_callback(partial(self._adopted, kernel_id))
-
-    def _adopted(self, kernel_id: str, task: asyncio.Task[None]) -> None:
-        self._adoptions.pop(kernel_id, None)
-        if not task.cancelled() and (error := task.exception()):
-            self.log.error("kernel %s can't be served", kernel_id, exc_info=error)
-
-    async def _adopt(self, key: Key) -> None:
-        for delay in itertools.chain(_READ_AGAIN, itertools.repeat(_READ_AGAIN[-1])):
-            resource = self.runtime.kernels.store.get(key)
-            if resource is None or not self.runtime.serves(resource):
-                return
-            try:
-                found = adoption.read(resource)
-                async with self._reads:
-                    signing_key = await self._signing_key(found)
-            except adoption.UnusableError as error:
-                self.log.warning("kernel %s is deleted: %s", key, error)
-                self._delete(key)
-                return
-            except ApiError as error:
-                self.log.warning("kernel %s can't be served yet: %s", key, error)
-                await asyncio.sleep(delay)
-            else:
-                break
-        manager = self._new_manager(found)
-        self.register(found.kernel_id, manager)
-        manager.adopt(found, signing_key)
-        self._kernel_ports[found.kernel_id] = manager.ports
-        self._expect_client(manager)
-        manager.look()
-        state = manager.reason or manager.execution_state
-        self.log.info("kernel %s of %s found: %s", found.kernel_id, found.owner.name, state)
-
-    async def _signing_key(self, found: adoption.Found) -> str:
-        try:
-            secret = await self.runtime.cluster.get(kinds.SECRETS, found.namespace, found.secret)
-        except ApiError as error:
-            if error.status == 404:
-                raise adoption.UnusableError("its Secret is gone") from error
-            raise
-        return adoption.key_of(secret)
-
-    def _delete(self, key: Key) -> None:
-        self.runtime.insist(
-            f"deletion of {key}",
-            lambda: self.runtime.cluster.delete(kinds.JUPYTER_KERNELS, key.namespace, key.name),
-        )
-
-    def _new_manager(self, found: adoption.Found) -> ElasticKernelManager:
+    def _serve_found(self, found: Found, key: str) -> None:
         file = f"{self.connection_dir}/{kernel_name(found.kernel_id)}.json"  # never written
         manager: ElasticKernelManager = self.kernel_manager_factory(
             connection_file=file,
@@ -334,7 +244,13 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
             kernel_name=found.kernel_name,
             kernel_spec_manager=self.kernel_spec_manager,
         )
-        return manager
+        self.register(found.kernel_id, manager)
+        manager.adopt(found, key)
+        self._kernel_ports[found.kernel_id] = manager.ports
+        self._expect_client(manager)
+        manager.look()
+        state = manager.reason or manager.execution_state
+        self.log.info("kernel %s of %s found: %s", found.kernel_id, found.owner.name, state)
 
     def _expect_client(self, manager: ElasticKernelManager) -> None:
         """End a start that no client is connected to for the grace."""
