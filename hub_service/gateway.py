@@ -10,10 +10,10 @@ from datetime import datetime
 
 from hub_service import conditions
 from hub_service.conditions import Condition
+from hub_service.deployment import available
 from hub_service.kinds import (
     ACCEPTED,
     APP_NAME,
-    AVAILABLE,
     COMPONENT_GATEWAY,
     DEPLOYMENTS,
     GATEWAY_PORT,
@@ -31,7 +31,6 @@ from hub_service.kinds import (
     Object,
     Reason,
     Resource,
-    condition,
     name_of,
     namespace_of,
     owner_reference,
@@ -294,25 +293,3 @@ def _kernel_specs(gateway: Object, around: Surroundings) -> Condition:
             "to start. Create one there.",
         )
     return Condition(KERNEL_SPECS_FOUND, True, Reason.FOUND, "All kernels named are there.")
-
-
-def available(deployment: Object | None, what: str) -> Condition:
-    """The condition Available of what a Deployment runs; `what` names it in the message."""
-    unavailable = Reason.DEPLOYMENT_UNAVAILABLE
-    if deployment is None:
-        return Condition(AVAILABLE, False, unavailable, "There is no Deployment yet.")
-    if status_of(deployment).get("observedGeneration", 0) < deployment["metadata"]["generation"]:
-        return Condition(AVAILABLE, False, unavailable, "The Deployment is being changed.")
-    failure = condition(deployment, "ReplicaFailure")
-    if failure and failure.get("status") == "True":
-        return Condition(AVAILABLE, False, unavailable, str(failure.get("message")))
-    state = condition(deployment, "Available")
-    if state and state.get("status") == "True":
-        return Condition(
-            AVAILABLE, True, Reason.DEPLOYMENT_AVAILABLE, f"The {what} answers its health check."
-        )
-    message = f"The {what} does not answer its health check yet."
-    progress = condition(deployment, "Progressing")
-    if progress and progress.get("status") == "False":
-        message = f"{message} {progress.get('message')}"
-    return Condition(AVAILABLE, False, unavailable, message)

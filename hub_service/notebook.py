@@ -13,6 +13,7 @@ from datetime import datetime
 
 from hub_service import conditions, gateway, podsecurity, podtemplate
 from hub_service.conditions import Condition
+from hub_service.deployment import available
 from hub_service.kinds import (
     ACCEPTED,
     APP_NAME,
@@ -275,7 +276,7 @@ def status(
     service looks after; `refusal` says why one of its objects could not be made.
     """
     wanted = [
-        gateway.available(deployment, "notebook server"),
+        available(deployment, "notebook server"),
         _accepted(notebook, refusal),
         _gateway_accepted(notebook, gateway_item),
     ]
