@@ -19,6 +19,7 @@ from hub_service.controllers.gateways import (
     user_gateway_controller,
 )
 from hub_service.controllers.homes import furnishing
+from hub_service.controllers.kernelspecs import kernel_spec_controllers
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
 from hub_service.known_groups import KnownGroups
@@ -26,7 +27,6 @@ from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, Work
 from hub_service.kube.backoff import Backoff
 from hub_service.metrics import Metrics
 from hub_service.notebook_tokens import token_hash
-from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import orphans
 from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.connections import ConnectionsReconciler, of_new
@@ -92,13 +92,7 @@ class Controllers:
             self._interrupt_controller(),
             self._restart_controller(queue),
             self._connections_controller(),
-            *kernelspec_reconciling.controllers(
-                cluster,
-                specs=watches.kernel_specs,
-                templates=watches.templates,
-                kernels=watches.kernels,
-                security=config.pod_security.policy(),
-            ),
+            *kernel_spec_controllers(cluster, watches, config.pod_security.policy()),
             gateway_controller(
                 cluster,
                 config,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from hub_service import conditions, kernelspec_status, podsecurity
+from hub_service import conditions, kernelspec_status, timestamps
 from hub_service.kernelspec import (
     KernelSpecError,
     KernelTemplate,
@@ -33,7 +33,8 @@ from hub_service.kinds import (
     status_of,
     uid_of,
 )
-from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, key_of
+from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.kube.controller import Concerns
 from hub_service.podsecurity import Policy
 from hub_service.reconcile.calls import REFUSALS, find, patch_status_if_there
 
@@ -46,10 +47,6 @@ BY_TEMPLATE = "template"
 _TRY_AGAIN = timedelta(minutes=5)
 # Templates of other namespaces are not watched.
 _READ_AGAIN = 60.0
-# A burst of kernels is counted once or twice, not a thousand times.
-_COUNT_WITHIN = 1.0
-
-Clock = Callable[[], datetime]
 
 
 def spec_of_kernel(kernel: Object) -> str | None:
@@ -74,43 +71,6 @@ KERNEL_INDEXERS = {BY_SPEC: spec_of_kernel, BY_TEMPLATE: template_of_kernel}
 SPEC_INDEXERS = {BY_TEMPLATE: template_of_spec}
 
 
-def controllers(
-    cluster: Cluster,
-    *,
-    specs: Reflector,
-    templates: Reflector,
-    kernels: Reflector,
-    security: Policy = podsecurity.RESTRICTED,
-    clock: Clock = lambda: datetime.now(UTC),
-) -> tuple[Controller, Controller]:
-    """Controllers of specs and of templates; the reflectors need the indexers above."""
-    of_specs = SpecReconciler(
-        cluster,
-        specs=specs,
-        templates=templates,
-        kernels=kernels,
-        security=security,
-        clock=clock,
-    )
-    spec_controller = Controller("kernel spec", of_specs.reconcile, workers=2)
-    spec_controller.follow(specs, _if_meant_differently)
-    spec_controller.follow(templates, of_specs.specs_of_template)
-    spec_controller.follow(kernels, _spec_of_kernel_that_came_or_went, within=_COUNT_WITHIN)
-    of_templates = TemplateReconciler(
-        cluster,
-        specs=specs,
-        templates=templates,
-        kernels=kernels,
-        security=security,
-        clock=clock,
-    )
-    template_controller = Controller("kernel template", of_templates.reconcile, workers=2)
-    template_controller.follow(templates, _if_meant_differently)
-    template_controller.follow(specs, _templates_of_spec)
-    template_controller.follow(kernels, _template_of_kernel_that_came_or_went, within=_COUNT_WITHIN)
-    return spec_controller, template_controller
-
-
 class _Trial(NamedTuple):
     """What the API server said of a pod, for which spec and template, and when."""
 
@@ -130,19 +90,17 @@ class SpecReconciler:
         templates: Reflector,
         kernels: Reflector,
         security: Policy,
-        clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._specs = specs
         self._templates = templates
         self._kernels = kernels
         self._security = security
-        self._now = clock
         self._trials: dict[Key, _Trial] = {}
 
     def specs_of_template(self, key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
         """Which specs a template's change concerns: all that name it."""
-        if not list(_if_meant_differently(key, old, new)):
+        if not list(if_meant_differently(key, old, new)):
             return ()
         return [key_of(spec) for spec in self._specs.store.by_index(BY_TEMPLATE, str(key))]
 
@@ -152,7 +110,7 @@ class SpecReconciler:
         kernels = _in_use(self._kernels, BY_SPEC, key)
         if item is None or is_deleting(item):
             self._trials.pop(key, None)
-            await _say_deleted(self._cluster, JUPYTER_KERNEL_SPECS, key, kernels, self._now())
+            await _say_deleted(self._cluster, JUPYTER_KERNEL_SPECS, key, kernels)
             return None
         reference = template_reference(item)
         template, forbidden = await self._template(item, reference)
@@ -166,7 +124,9 @@ class SpecReconciler:
             left_out = made.left_out
             problem = kernelspec_status.not_allowed(made.template, self._security)
             problem = problem or await self._try(key, item, template, made)
-        status = kernelspec_status.spec_status(item, problem, left_out, len(kernels), self._now())
+        status = kernelspec_status.spec_status(
+            item, problem, left_out, len(kernels), timestamps.now()
+        )
         await _write(self._cluster, JUPYTER_KERNEL_SPECS, self._specs, item, status)
         if reference and reference[0] != key.namespace:
             return _READ_AGAIN
@@ -193,7 +153,7 @@ class SpecReconciler:
         """Ask the API server whether it would take such a pod, without making one."""
         version = template["metadata"]["resourceVersion"] if template else None
         of = (uid_of(item), item["metadata"].get("generation"), version)
-        last, now = self._trials.get(key), self._now()
+        last, now = self._trials.get(key), timestamps.now()
         if last and last.of == of and now - last.at < _TRY_AGAIN:
             return last.problem
         problem = None
@@ -221,63 +181,52 @@ class TemplateReconciler:
         templates: Reflector,
         kernels: Reflector,
         security: Policy,
-        clock: Clock,
     ) -> None:
         self._cluster = cluster
         self._specs = specs
         self._templates = templates
         self._kernels = kernels
         self._security = security
-        self._now = clock
 
     async def reconcile(self, key: Key) -> None:
         """Say what is wrong with one template, and who uses it."""
         item = self._templates.store.get(key)
         kernels = _in_use(self._kernels, BY_TEMPLATE, key)
         if item is None or is_deleting(item):
-            await _say_deleted(self._cluster, JUPYTER_KERNEL_TEMPLATES, key, kernels, self._now())
+            await _say_deleted(self._cluster, JUPYTER_KERNEL_TEMPLATES, key, kernels)
             return
         specs = self._specs.store.by_index(BY_TEMPLATE, str(key))
         status = kernelspec_status.template_status(
-            item, len(specs), len(kernels), self._security, self._now()
+            item, len(specs), len(kernels), self._security, timestamps.now()
         )
         await _write(self._cluster, JUPYTER_KERNEL_TEMPLATES, self._templates, item, status)
 
 
-def _if_meant_differently(key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+def if_meant_differently(key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
     """An object's own key, unless only its status changed."""
     if old and new and uid_of(old) == uid_of(new) and spec_of(old) == spec_of(new):
         return ()
     return (key,)
 
 
-def _templates_of_spec(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+def templates_of_spec(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
     """The templates that a spec named and names, where that changed."""
     before, after = (template_reference(spec) if spec else None for spec in (old, new))
     return () if before == after else [Key(*ref) for ref in (before, after) if ref]
 
 
-def _spec_of_kernel_that_came_or_went(
-    _key: Key, old: Object | None, new: Object | None
-) -> Iterable[Key]:
-    return _of_kernel_that_came_or_went(spec_of_kernel, old, new)
+def of_kernel_that_came_or_went(index: Callable[[Object], str | None]) -> Concerns:
+    """What the index finds of a kernel that is counted from now on, or no longer."""
 
+    def concerned(_key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+        counted = [kernel is not None and is_in_use(kernel) for kernel in (old, new)]
+        found = index(new or old or {})
+        if counted[0] == counted[1] or found is None:
+            return ()
+        namespace, _, name = found.partition("/")
+        return (Key(namespace, name),)
 
-def _template_of_kernel_that_came_or_went(
-    _key: Key, old: Object | None, new: Object | None
-) -> Iterable[Key]:
-    return _of_kernel_that_came_or_went(template_of_kernel, old, new)
-
-
-def _of_kernel_that_came_or_went(
-    index: Callable[[Object], str | None], old: Object | None, new: Object | None
-) -> Iterable[Key]:
-    counted = [kernel is not None and is_in_use(kernel) for kernel in (old, new)]
-    found = index(new or old or {})
-    if counted[0] == counted[1] or found is None:
-        return ()
-    namespace, _, name = found.partition("/")
-    return (Key(namespace, name),)
+    return concerned
 
 
 def _in_use(kernels: Reflector, index: str, key: Key) -> list[Object]:
@@ -285,7 +234,7 @@ def _in_use(kernels: Reflector, index: str, key: Key) -> list[Object]:
 
 
 async def _say_deleted(
-    cluster: Cluster, resource: Resource, key: Key, kernels: list[Object], now: datetime
+    cluster: Cluster, resource: Resource, key: Key, kernels: list[Object]
 ) -> None:
     """Put an Event on each kernel whose spec or template is gone."""
     if not kernels:
@@ -300,7 +249,7 @@ async def _say_deleted(
     if found is not None and not is_deleting(found):
         return
     for kernel in kernels:
-        event = kernelspec_status.deletion_event(kernel, resource, key.name, now)
+        event = kernelspec_status.deletion_event(kernel, resource, key.name, timestamps.now())
         try:
             await cluster.create(EVENTS, namespace_of(kernel), event)
         except ApiError as error:
