@@ -249,8 +249,7 @@ class ElasticKernelManager(RemoteKernelManager):
 
     async def _wait_for_first_answer(self) -> None:
         """A start that another process of the gateway has begun. KernelError."""
-        proxy = self.process_proxy
-        assert proxy is not None  # noqa: S101 - set by adopt
+        proxy = self._proxy
         try:
             await proxy.follow(proxy.resource.incarnation, self.started_as.timeout)
         except KernelError as error:
@@ -270,7 +269,8 @@ class ElasticKernelManager(RemoteKernelManager):
 
     async def interrupt_kernel(self) -> None:
         """Interrupt the running cell: by a message on the control channel, or else by a signal."""
-        self._require_alive()
+        if self.ended:
+            raise KernelError(409, self.ended.reason, self.ended.message)
         if self.progress:
             raise KernelError(
                 409,
@@ -294,9 +294,12 @@ class ElasticKernelManager(RemoteKernelManager):
             # Nothing is there to throw away but the cells that wait; its place in line stays.
             self.clients.drop()
             return
-        if not self._restarts.going_on:
-            self._require_restartable()
-        await self._restarts.restart(self._proxy)
+        proxy = self.process_proxy
+        over = self.sealing.sealed or proxy is None or not proxy.resource.exists()
+        if proxy is None or (over and not self._restarts.going_on):
+            message = self.reason or "The kernel's resource is gone. Start a new kernel."
+            raise KernelError(409, "KernelGone", message)
+        await self._restarts.restart(proxy)
 
     async def shutdown_kernel(self, *_: Any, **__: Any) -> None:
         """End the kernel: ask it, then delete its resource, and with it the pod."""
@@ -425,7 +428,7 @@ class ElasticKernelManager(RemoteKernelManager):
 
     @property
     def _proxy(self) -> KernelProxy:
-        assert self.process_proxy is not None  # noqa: S101 - set by start_kernel
+        assert self.process_proxy is not None  # noqa: S101 - set by start_kernel and adopt
         return self.process_proxy
 
     @property
@@ -440,16 +443,6 @@ class ElasticKernelManager(RemoteKernelManager):
 
     def _introduced(self, reply: Future[dict[str, Any]]) -> None:
         self.parent.introductions.learn(self.kernel_name, self._resource, reply.result())
-
-    def _require_alive(self) -> None:
-        if self.ended:
-            raise KernelError(409, self.ended.reason, self.ended.message)
-
-    def _require_restartable(self) -> None:
-        proxy = self.process_proxy
-        if self.sealing.sealed or proxy is None or not proxy.resource.exists():
-            message = self.reason or "The kernel's resource is gone. Start a new kernel."
-            raise KernelError(409, "KernelGone", message)
 
 
 def _seen(task: asyncio.Task[None]) -> None:

@@ -216,3 +216,19 @@ def test_a_kernel_that_is_taken_over_in_the_middle_of_a_cell() -> None:
     assert activity.execution_state == "busy"
     activity = activities.published(activity, "status", cell, "idle", START)
     assert activities.answered(activity, START).idle_since == START
+
+
+def test_what_was_reported_of_a_kernel_that_is_taken_over() -> None:
+    """Only what differs from it is worth a report; connections are told apart by process."""
+    found = {**IDLE_BEFORE, "connectionsByPod": {"one": 1, "two": 2}}
+    known = activities.reported_by(found, "one")
+    assert known == {**found, "connectionsByPod": {"one": 1}}
+    again = activities.status(activities.answered(activities.adopted(found, START), START), 1)
+    assert not activities.worth_reporting(known, {**again, "connectionsByPod": {"one": 1}})
+    assert activities.reported_by({"executionState": "idle"}, "one") is None
+    busy = {"executionState": "busy", "lastActivity": IDLE_BEFORE["lastActivity"], "connections": 0}
+    assert activities.reported_by(busy, "one") == {
+        **busy,
+        "idleSince": None,
+        "connectionsByPod": {"one": None},
+    }
