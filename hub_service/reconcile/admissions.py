@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hub_service import kernel, limits, quota, timestamps
+from hub_service import kernel, kernel_status, limits, quota, timestamps
 from hub_service.groups import Groups
 from hub_service.kinds import (
     ADMITTED,
@@ -134,7 +134,7 @@ class Admissions:
         if objection := kernel.refusal_of_template(item, self._security):
             self.forget(key_of(item))
             log.warning("kernel %s: its template is refused: %s", key_of(item), objection)
-            status = kernel.status_of_refused_template(item, objection, timestamps.now())
+            status = kernel_status.of_refused_template(item, objection, timestamps.now())
             return Decided(False, status)
         groups: Groups | None = Groups()
         if owner_of(item) is not None and self._kept(item) is None:
@@ -152,7 +152,7 @@ class Admissions:
     def _settled(self, item: Object, decision: quota.Decision) -> Decided:
         key = key_of(item)
         log.info("kernel %s: %s", key, decision.message if decision.admitted else "over the quota")
-        status = kernel.status_of_admission(
+        status = kernel_status.of_admission(
             item,
             admitted=decision.admitted,
             reason=decision.reason,
@@ -173,7 +173,7 @@ class Admissions:
         verdict = judge_admission(
             reason,
             message,
-            since=kernel.waiting_since(item, now),
+            since=kernel_status.waiting_since(item, now),
             times=self._times,
             now=now,
             before=before,
@@ -183,7 +183,7 @@ class Admissions:
             return self._settled(item, late)
         if (condition(item, RUNNING) or {}).get("reason") != reason:
             log.info("kernel %s: waits to be admitted: %s", key_of(item), reason)
-        return Decided(False, kernel.status_of_wait(item, verdict, now), again)
+        return Decided(False, kernel_status.of_wait(item, verdict, now), again)
 
     def _kept(self, item: Object) -> quota.Decision | None:
         """The admission of a kernel that holds its place already."""

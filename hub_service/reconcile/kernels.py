@@ -11,7 +11,16 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from hub_service import conditions, culling, kernel, kernel_events, liveness, podstate, timestamps
+from hub_service import (
+    conditions,
+    culling,
+    kernel,
+    kernel_events,
+    kernel_status,
+    liveness,
+    podstate,
+    timestamps,
+)
 from hub_service.activity import Sealed
 from hub_service.kinds import (
     JUPYTER_KERNELS,
@@ -145,7 +154,7 @@ class KernelReconciler:
         if not isinstance(verdict, liveness.GiveUp):
             return item
         log.info("kernel %s: %s", key, verdict.message)
-        status = kernel.status_of_lost_heart(item, verdict.message, timestamps.now())
+        status = kernel_status.of_lost_heart(item, verdict.message, timestamps.now())
         return await self._write(item, status)
 
     async def _admit(self, item: Object) -> tuple[Object, float | None]:
@@ -180,7 +189,7 @@ class KernelReconciler:
                         return None
             except UnrunnableError as error:
                 log.info("kernel %s: no pod is made: %s", key_of(item), error)
-                status = kernel.status_of_fault(item, error.fault, timestamps.now())
+                status = kernel_status.of_fault(item, error.fault, timestamps.now())
                 return await self._write(item, status), None
             except ApiError as error:
                 return await self._without_pod(item, error)
@@ -188,7 +197,7 @@ class KernelReconciler:
         state = podstate.observe(pod)
         if pod is not None and state.phase in (Phase.PENDING, Phase.STARTING):
             verdict = await self._starts.judge(pod, now)
-        written = await self._write(item, kernel.status_of_pod(item, pod, now, verdict))
+        written = await self._write(item, kernel_status.of_pod(item, pod, now, verdict))
         return written, _until(verdict.again if verdict else None, now)
 
     async def _without_pod(self, item: Object, error: ApiError) -> tuple[Object, float | None]:
@@ -197,13 +206,13 @@ class KernelReconciler:
         verdict = judge_refusal(
             error.message,
             refused=error.status in REFUSALS,
-            since=kernel.making_since(item, now),
+            since=kernel_status.making_since(item, now),
             times=self._starts.times,
             now=now,
         )
         if (condition(item, RUNNING) or {}).get("reason") != verdict.state.reason:
             log.warning("kernel %s: its pod was not made: %s", key_of(item), error)
-        written = await self._write(item, kernel.status_without_pod(item, verdict, now))
+        written = await self._write(item, kernel_status.without_pod(item, verdict, now))
         if verdict.state.phase != Phase.FAILED and error.status not in REFUSALS:
             raise error
         return written, _until(verdict.again, now)
@@ -211,7 +220,7 @@ class KernelReconciler:
     async def _end_idle(self, key: Key, item: Object) -> None:
         message = self._culling.explain(item)
         log.info("kernel %s: culled: %s", key, message)
-        await self._write(item, kernel.status_of_cull(item, message, timestamps.now()))
+        await self._write(item, kernel_status.of_cull(item, message, timestamps.now()))
         await self._end(item)
 
     async def _write(self, item: Object, status: Object) -> Object:

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from hub_service import inplace, interrupt, kinds, liveness, restart, timestamps
+from hub_service import inplace, interrupt, kernel_status, kinds, liveness, restart, timestamps
 from hub_service import kernel as kernels
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
@@ -133,7 +133,7 @@ class Kernels:
     async def _start(self, item: Object) -> None:
         owner = kinds.spec_of(item)["owner"]
         refused = self.refuse.get(owner)
-        admission = kernels.status_of_admission(
+        admission = kernel_status.of_admission(
             item,
             admitted=refused is None,
             reason=kinds.Reason.QUOTA_EXCEEDED if refused else kinds.Reason.WITHIN_QUOTA,
@@ -149,7 +149,7 @@ class Kernels:
             await gate.wait()
         if sentence := self.deadlines.get(owner):
             pod["status"] = {"phase": "Failed", "reason": "TooLarge", "message": sentence}
-            await self.write(item, kernels.status_of_pod(item, pod, timestamps.now()))
+            await self.write(item, kernel_status.of_pod(item, pod, timestamps.now()))
             return
         secret = await self._cluster.get(
             kinds.SECRETS, self._namespace, kinds.spec_of(item)["connectionSecret"]
@@ -162,7 +162,7 @@ class Kernels:
             "podIP": ip,
             "containerStatuses": [{"name": "kernel", "state": {"running": {}}, "ready": True}],
         }
-        item = await self.write(item, kernels.status_of_pod(item, pod, timestamps.now()))
+        item = await self.write(item, kernel_status.of_pod(item, pod, timestamps.now()))
         code = await self.pods[name].wait()
         while name in self._again:
             self._again.remove(name)
@@ -173,7 +173,7 @@ class Kernels:
         ended = {"exitCode": code, "reason": "OOMKilled" if code == -9 else "Error"}
         pod["status"]["phase"] = "Succeeded" if code == 0 else "Failed"
         pod["status"]["containerStatuses"][0]["state"] = {"terminated": ended}
-        await self.write(item, kernels.status_of_pod(item, pod, timestamps.now()))
+        await self.write(item, kernel_status.of_pod(item, pod, timestamps.now()))
 
     async def _run(self, pod: Object, connection: Object) -> asyncio.subprocess.Process:
         container = pod["spec"]["containers"][0]
@@ -195,7 +195,7 @@ class Kernels:
         """Have a kernel's status say what it waits for."""
         now = timestamps.now()
         state = PodState(kinds.Phase.PENDING, kinds.Reason.UNSCHEDULABLE, sentence)
-        status = kernels.status_of_pod(item, kernels.desired_pod(item), now, Verdict(state, now))
+        status = kernel_status.of_pod(item, kernels.desired_pod(item), now, Verdict(state, now))
         return await self.write(item, status)
 
     async def write(self, item: Object, status: Object) -> Object:

@@ -11,6 +11,7 @@ from elastic_spawner.gateway import adoption
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import KernelRequest, jupyter_kernel, observe
 from hub_service import kernel as kernels
+from hub_service import kernel_status
 from hub_service.kinds import Object, Reason
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -42,7 +43,7 @@ def created(incarnation: int = 0) -> Object:
 
 def admitted(incarnation: int = 0, **more: Any) -> Object:
     kernel = created(incarnation)
-    status = kernels.status_of_admission(
+    status = kernel_status.of_admission(
         kernel, admitted=True, reason=Reason.WITHIN_QUOTA, message="", now=NOW, **more
     )
     return with_status(kernel, **status)
@@ -56,7 +57,7 @@ def with_pod(kernel: Object, state: dict[str, Any], phase: str = "Pending", ip: 
         "podIP": ip or None,
         "containerStatuses": [{"name": "kernel", "state": state}],
     }
-    return with_status(kernel, **kernels.status_of_pod(kernel, pod, NOW))
+    return with_status(kernel, **kernel_status.of_pod(kernel, pod, NOW))
 
 
 def test_what_is_created() -> None:
@@ -89,7 +90,7 @@ def test_what_it_waits_for_is_passed_on() -> None:
 
 def test_a_refusal() -> None:
     kernel = created()
-    status = kernels.status_of_admission(
+    status = kernel_status.of_admission(
         kernel, admitted=False, reason=Reason.QUOTA_EXCEEDED, message="Enough.", now=NOW
     )
     ending = observe(with_status(kernel, **status), 0).ending
@@ -129,7 +130,7 @@ def test_a_kernel_that_is_gone_going_or_culled() -> None:
     assert ending
     assert ending.reason == "KernelDeleted"
     culled = admitted()
-    culled = with_status(culled, **kernels.status_of_cull(culled, "Idle for an hour.", NOW))
+    culled = with_status(culled, **kernel_status.of_cull(culled, "Idle for an hour.", NOW))
     ending = observe(culled, 0).ending
     assert ending
     assert ending.message == "Idle for an hour."
@@ -154,7 +155,7 @@ def test_what_is_found_again() -> None:
 
 def test_what_nobody_can_use() -> None:
     kernel = created()
-    refused = kernels.status_of_admission(
+    refused = kernel_status.of_admission(
         kernel, admitted=False, reason=Reason.QUOTA_EXCEEDED, message="Too many.", now=NOW
     )
     with pytest.raises(adoption.UnusableError, match="refused"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from demo.install import Images
 from hub_service import kernel as kernels
+from hub_service import kernel_status
 from hub_service.kinds import (
     JUPYTER_KERNELS,
     PODS,
@@ -313,7 +314,7 @@ class TestResumed:
 
     @staticmethod
     async def _admitted(cluster: Cluster, namespace: str, kernel: Object) -> Object:
-        status = kernels.status_of_admission(
+        status = kernel_status.of_admission(
             kernel, admitted=True, reason="WithinQuota", message="", now=datetime.now(UTC)
         )
         return await cluster.merge_patch(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub_service import kernel
+from hub_service import kernel, kernel_status
 from hub_service.kinds import Phase, condition
 from hub_service.podstate import PodState
 from hub_service.starts.judge import Verdict
@@ -54,7 +54,7 @@ def with_status(item, status):
 
 def admitted(**options):
     item = a_kernel(**options)
-    status = kernel.status_of_admission(
+    status = kernel_status.of_admission(
         item, admitted=True, reason="WithinQuota", message="Kernel 1 of 2.", now=NOW
     )
     return with_status(item, status)
@@ -142,7 +142,7 @@ class TestPod:
         )
         before = copy.deepcopy(item)
         kernel.desired_pod(item)
-        kernel.status_of_pod(admitted(), a_pod("Running"), NOW)
+        kernel_status.of_pod(admitted(), a_pod("Running"), NOW)
         assert item == before
 
     def test_later_incarnations_have_names_of_their_own(self):
@@ -199,7 +199,7 @@ class TestPod:
 def admitted_of(item):
     return with_status(
         item,
-        kernel.status_of_admission(item, admitted=True, reason="r", message="m", now=NOW),
+        kernel_status.of_admission(item, admitted=True, reason="r", message="m", now=NOW),
     )
 
 
@@ -234,7 +234,7 @@ class TestAdmission:
         assert not kernel.is_finished(item)
 
     def test_refused(self):
-        status = kernel.status_of_admission(
+        status = kernel_status.of_admission(
             a_kernel(), admitted=False, reason="QuotaExceeded", message="no", now=NOW
         )
         item = with_status(a_kernel(), status)
@@ -260,7 +260,7 @@ class TestAdmission:
         item["spec"]["incarnation"] = 1
         assert not kernel.is_decided(item)
         assert kernel.is_admitted(item)
-        status = kernel.status_of_admission(
+        status = kernel_status.of_admission(
             item, admitted=True, reason="WithinQuota", message="Kernel 1 of 2.", now=LATER
         )
         item = with_status(item, status)
@@ -293,22 +293,22 @@ class TestStatus:
     def test_how_far_a_start_has_come(self):
         item = admitted()
         verdict = waits(deadline=LATER, before=2)
-        item = with_status(item, kernel.status_of_pod(item, a_pod(), NOW, verdict))
+        item = with_status(item, kernel_status.of_pod(item, a_pod(), NOW, verdict))
         start = {"since": STAMP, "deadline": LATER_STAMP, "waitingBehind": 2}
         assert item["status"]["start"] == start
         assert condition(item, "Running")["reason"] == "Unschedulable"
         # In a merge patch, what is not there any more has to be said.
-        later = kernel.status_of_pod(item, a_pod(), LATER, waits())
+        later = kernel_status.of_pod(item, a_pod(), LATER, waits())
         assert later["start"] == {"since": STAMP, "deadline": None, "waitingBehind": None}
         running = a_pod("Running", node="n1", state={"running": {"startedAt": STAMP}})
-        assert kernel.status_of_pod(item, running, LATER)["start"] is None
+        assert kernel_status.of_pod(item, running, LATER)["start"] is None
 
     def test_a_pod_that_can_not_be_made_yet(self):
         item = admitted()
-        assert kernel.making_since(item, LATER) == NOW
-        item = with_status(item, kernel.status_without_pod(item, waits(), NOW))
+        assert kernel_status.making_since(item, LATER) == NOW
+        item = with_status(item, kernel_status.without_pod(item, waits(), NOW))
         assert (item["status"]["phase"], item["status"]["start"]) == ("Pending", {"since": STAMP})
-        assert kernel.making_since(item, LATER) == NOW
+        assert kernel_status.making_since(item, LATER) == NOW
 
     @pytest.mark.parametrize(
         ("state", "reason", "failure"),
@@ -322,10 +322,10 @@ class TestStatus:
     def test_the_first_answer(self, state, reason, failure):
         item = with_status(admitted(), {"activity": {"executionState": state}})
         running = a_pod("Running", node="n1", state={"running": {"startedAt": STAMP}})
-        up = with_status(item, kernel.status_of_pod(item, running, NOW))
+        up = with_status(item, kernel_status.of_pod(item, running, NOW))
         assert condition(up, "Running")["reason"] == reason
         over = a_pod("Failed", node="n1", state={"terminated": {"exitCode": 1}})
-        down = with_status(item, kernel.status_of_pod(item, over, NOW))
+        down = with_status(item, kernel_status.of_pod(item, over, NOW))
         assert condition(down, "Failed")["reason"] == failure
 
     @pytest.mark.parametrize(("last", "expected"), [(STAMP, False), (LATER_STAMP, True)])
@@ -337,13 +337,13 @@ class TestStatus:
 
     def test_waiting_then_running(self):
         item = admitted()
-        item = with_status(item, kernel.status_of_pod(item, a_pod(), NOW))
+        item = with_status(item, kernel_status.of_pod(item, a_pod(), NOW))
         assert (item["status"]["phase"], item["status"]["podName"]) == ("Pending", "kernel-1")
         assert condition(item, "Running")["status"] == "False"
         pod = a_pod(
             "Running", node="n1", podIP="198.51.100.7", state={"running": {"startedAt": STAMP}}
         )
-        item = with_status(item, kernel.status_of_pod(item, pod, LATER))
+        item = with_status(item, kernel_status.of_pod(item, pod, LATER))
         assert {k: v for k, v in item["status"].items() if k != "conditions"} == {
             "phase": "Running",
             "incarnation": 0,
@@ -359,15 +359,15 @@ class TestStatus:
     def test_the_same_pod_gives_the_same_status(self):
         item = admitted()
         pod = a_pod("Running", node="n1", state={"running": {"startedAt": STAMP}})
-        item = with_status(item, kernel.status_of_pod(item, pod, NOW))
-        again = kernel.status_of_pod(item, pod, LATER)
+        item = with_status(item, kernel_status.of_pod(item, pod, NOW))
+        again = kernel_status.of_pod(item, pod, LATER)
         assert with_status(item, again) == item
 
     def test_failed(self):
         item = with_status(admitted(), {"activity": {"executionState": "idle"}})
         state = {"terminated": {"exitCode": 3, "startedAt": STAMP, "finishedAt": LATER_STAMP}}
         item = with_status(
-            item, kernel.status_of_pod(item, a_pod("Failed", node="n1", state=state), LATER)
+            item, kernel_status.of_pod(item, a_pod("Failed", node="n1", state=state), LATER)
         )
         assert item["status"]["phase"] == "Failed"
         assert item["status"]["exitCode"] == 3
@@ -379,13 +379,13 @@ class TestStatus:
     def test_the_reason_stays_when_the_pod_goes(self):
         item = admitted()
         state = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
-        item = with_status(item, kernel.status_of_pod(item, a_pod("Failed", state=state), NOW))
-        assert kernel.status_of_pod(item, None, LATER) == {}
+        item = with_status(item, kernel_status.of_pod(item, a_pod("Failed", state=state), NOW))
+        assert kernel_status.of_pod(item, None, LATER) == {}
 
     def test_a_pod_that_went_is_a_failure(self):
         item = admitted()
-        item = with_status(item, kernel.status_of_pod(item, a_pod("Running", node="n1"), NOW))
-        item = with_status(item, kernel.status_of_pod(item, None, LATER))
+        item = with_status(item, kernel_status.of_pod(item, a_pod("Running", node="n1"), NOW))
+        item = with_status(item, kernel_status.of_pod(item, None, LATER))
         assert item["status"]["phase"] == "Failed"
         assert item["status"]["podName"] == "kernel-1"  # so that no second one is made
         assert condition(item, "Failed")["reason"] == "PodDeleted"
@@ -394,19 +394,19 @@ class TestStatus:
     def test_activity_is_never_ours(self):
         item = with_status(admitted(), {"activity": {"executionState": "busy"}})
         for status in (
-            kernel.status_of_pod(item, a_pod("Running"), NOW),
-            kernel.status_of_pod(item, None, NOW),
-            kernel.status_of_cull(item, "idle", NOW),
-            kernel.status_without_pod(item, rejected("no"), NOW),
-            kernel.status_of_admission(item, admitted=True, reason="", message="", now=NOW),
+            kernel_status.of_pod(item, a_pod("Running"), NOW),
+            kernel_status.of_pod(item, None, NOW),
+            kernel_status.of_cull(item, "idle", NOW),
+            kernel_status.without_pod(item, rejected("no"), NOW),
+            kernel_status.of_admission(item, admitted=True, reason="", message="", now=NOW),
         ):
             assert "activity" not in status
 
     @pytest.mark.parametrize(
         ("status_of", "end", "phase", "kind", "reason"),
         [
-            (kernel.status_of_cull, "why", "Culled", "Culled", "Idle"),
-            (kernel.status_without_pod, rejected("why"), "Failed", "Failed", "PodRejected"),
+            (kernel_status.of_cull, "why", "Culled", "Culled", "Idle"),
+            (kernel_status.without_pod, rejected("why"), "Failed", "Failed", "PodRejected"),
         ],
     )
     def test_ends_that_no_pod_tells(self, status_of, end, phase, kind, reason):
@@ -423,7 +423,7 @@ class TestStatus:
 def test_variables_sent_in_vain_are_named_and_stay_so():
     item = a_kernel()
     assert (
-        kernel.status_of_admission(item, admitted=True, reason="r", message="m", now=NOW)[
+        kernel_status.of_admission(item, admitted=True, reason="r", message="m", now=NOW)[
             "conditions"
         ][-1]["type"]
         == "TemplateAccepted"
@@ -431,9 +431,9 @@ def test_variables_sent_in_vain_are_named_and_stay_so():
     item["metadata"]["annotations"] = {
         "kubeflow.tkestack.io/variables-dropped": "KERNEL_A,KERNEL_B"
     }
-    status = kernel.status_of_admission(item, admitted=True, reason="r", message="m", now=NOW)
+    status = kernel_status.of_admission(item, admitted=True, reason="r", message="m", now=NOW)
     item = with_status(item, status)
-    item = with_status(item, kernel.status_of_pod(item, a_pod("Running"), NOW))
+    item = with_status(item, kernel_status.of_pod(item, a_pod("Running"), NOW))
     entry = condition(item, "VariablesAccepted")
     assert (entry["status"], entry["reason"]) == ("False", "Dropped")
     assert entry["message"].endswith("doesn't declare them: KERNEL_A, KERNEL_B.")

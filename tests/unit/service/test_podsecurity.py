@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub_service import kernel, podsecurity, settings
+from hub_service import kernel, kernel_status, podsecurity, settings
 from hub_service.kinds import NOT_ALLOWED, condition
 from hub_service.podsecurity import RESTRICTED, hardened, objection
 from tests.unit.service.test_kernel import NOW, a_kernel
@@ -160,7 +160,7 @@ def test_images_that_run_as_root_get_a_user_or_are_let():
 def test_a_kernel_is_refused_with_the_field_its_value_and_the_way_out():
     item = a_kernel(pod_spec=of_volume(hostPath={"path": "/etc"}))
     found = kernel.refusal_of_template(item, RESTRICTED)
-    status = kernel.status_of_refused_template(item, found, NOW)
+    status = kernel_status.of_refused_template(item, found, NOW)
     refused = {**item, "status": status}
 
     entry = condition(refused, "TemplateAccepted")

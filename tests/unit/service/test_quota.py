@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_service import quota
-from hub_service.kernel import is_admitted, is_decided, status_of_admission
+from hub_service import kernel_status, quota
+from hub_service.kernel import is_admitted, is_decided
 from hub_service.limits import Limit, Source
 
 GPU = "nvidia.com/gpu"
@@ -340,7 +340,7 @@ class Cluster:
             self.admitted.append(number)
             self.assumed.add(f"u{number}")
         if not decision.admitted or not late:
-            status = status_of_admission(
+            status = kernel_status.of_admission(
                 item,
                 admitted=decision.admitted,
                 reason=decision.reason,
