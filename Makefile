@@ -143,6 +143,10 @@ faults: lint venv ## Faults while users work: SEED=7 N=200; the last line is JSO
 attack: .venv/.installed $(OUR_CLUSTER) ## What a hostile user can try, on the demo's hub; the last line is JSON
 	@$(ON_CLUSTER) .venv/bin/python -m tests.attack --registry $(REGISTRY) --tag $(TAG)
 
+.PHONY: quota-races
+quota-races: venv ## Starts that race for a quota through two gateways: SEEDS=20; the last line is JSON
+	@.venv/bin/python -m tests.quota_races --seeds $(or $(SEEDS),20) $(EXISTING)
+
 .PHONY: test-z2jh
 test-z2jh: venv ## The end-to-end tests on a hub by Zero to JupyterHub's chart (Z2JH_CHART=folder or reference)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) chart chart-end-to-end

@@ -181,6 +181,15 @@ class Person:
             if model["name"] != self.name:
                 await self._text("DELETE", self.base / "hub/api/users" / model["name"])
 
+    async def make_group(self, name: str, *users: str) -> None:
+        """Make a group of these users; for an administrator."""
+        url = self.base / "hub/api/groups" / name
+        await self._text("POST", url, json={"users": users})
+
+    async def delete_group(self, name: str) -> None:
+        """Delete a group; for an administrator."""
+        await self._text("DELETE", self.base / "hub/api/groups" / name)
+
     async def service(self, path: str) -> Any:
         """JSON of a page of the hub's elastic service, where the hub signs us in first."""
         await self._text("GET", self.base / "services/elastic/")

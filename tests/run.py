@@ -83,15 +83,16 @@ class Counts:
 
 
 @contextlib.contextmanager
-def cluster(name: str = CLUSTER, *, gpus: int = 2) -> Iterator[dict[str, str]]:
+def cluster(name: str = CLUSTER, *, gpus: int = 2, images: bool = True) -> Iterator[dict[str, str]]:
     """A cluster with the project's images; yields the environment that leads to it."""
     access = ROOT / ".cluster" / name
-    if shutil.which("chromium") is None and "CHROMIUM" not in os.environ:
+    if images and shutil.which("chromium") is None and "CHROMIUM" not in os.environ:
         host.install({"chromium"})
     where = ("--kubeconfig", str(access / "kubeconfig"))
     _localcluster("up", "--name", name, "--gpus", str(gpus), *where)
     try:
-        _localcluster("images", "--name", name)
+        if images:
+            _localcluster("images", "--name", name)
         yield {"KUBECONFIG": str(access / "kubeconfig"), "KUBECTL": str(access / "kubectl")}
     finally:
         _localcluster("down", "--name", name, "--purge")
