@@ -22,6 +22,8 @@ from typing import Any
 
 from jupyterhub.proxy import Proxy
 
+from hub_service.names import kernels_scope
+
 SERVICE_TOKEN = "service-token"
 _ADMIN_TOKEN = "admin-token"
 _PORT = "REAL_HUB_PORT"
@@ -78,8 +80,8 @@ class RealHub:
         self.write(name, properties or {})
 
     def token(self, user: str) -> str:
-        """A token of that user's, which may use their servers."""
-        body = {"scopes": [f"access:servers!user={user}"]}
+        """A token of that user's for programs, which the gateway takes."""
+        body = {"scopes": [kernels_scope("elastic")]}
         status, answer = self.call("POST", f"/users/{user}/tokens", body)
         assert status == 201, answer
         return str(answer["token"])
@@ -149,7 +151,7 @@ def _configure(c: Any) -> None:
         {
             "name": "test-administrator",
             "services": ["administrator"],
-            "scopes": ["admin:groups", "admin:users", "tokens", "access:servers"],
+            "scopes": ["admin:groups", "admin:users", "tokens", kernels_scope("elastic")],
         }
     ]
     configure(

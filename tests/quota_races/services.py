@@ -36,8 +36,7 @@ class Services:
     async def running(self) -> AsyncIterator[Services]:
         """Run them until the block ends."""
         async with self._stack:
-            for _ in range(2):
-                await self._start()
+            await asyncio.gather(self._start(), self._start())
             yield self
 
     async def kill_leader(self, *, pod: bool) -> None:
