@@ -17,6 +17,7 @@ from dataclasses import asdict
 from demo.install import Images
 from tests import run as suites
 from tests.faults import suite
+from tests.faults.model import Tally
 from tests.faults.plan import Kind, plan
 from tests.faults.users import SLOTS
 
@@ -37,13 +38,16 @@ def main() -> int:
     kernels = len(USERS) * len(SLOTS)
     chosen = plan(options.seed, options.faults, kernels=kernels, kinds=options.kinds)
     name = options.running or NAME
-    strike = suite.run(name, USERS, options.seed, chosen, images=Images(), say=_say)
+
+    def strike() -> Tally:
+        return asyncio.run(suite.run(name, USERS, options.seed, chosen, images=Images(), say=_say))
+
     if options.running:
-        tally = asyncio.run(strike)
+        tally = strike()
     else:
         with suites.cluster(NAME, gpus=len(USERS) + 1) as access:
             os.environ |= access
-            tally = asyncio.run(strike)
+            tally = strike()
     print(json.dumps(asdict(tally)))
     return 0 if tally.is_clean else 1
 
