@@ -77,7 +77,8 @@ class ElasticKernelManager(RemoteKernelManager):
         self.ended: Ending | None = None
         self.reachable = False
         self.announced = False
-        self.alone_since = 0.0  # on the loop's clock
+        # While it starts: since when no client is connected, on the loop's clock.
+        self.alone_since: float | None = None
         self._notice_given = False
         self.clients = Clients()
         self.sealing = Sealing(self)

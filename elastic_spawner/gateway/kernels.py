@@ -217,6 +217,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     def notify_connect(self, kernel_id: str) -> None:
         """A websocket has connected."""
         super().notify_connect(kernel_id)
+        self._kernels[kernel_id].alone_since = None
         self._kernels[kernel_id].report()
 
     def notify_disconnect(self, kernel_id: str) -> None:
@@ -253,7 +254,11 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         self.log.info("kernel %s of %s found: %s", found.kernel_id, found.owner.name, state)
 
     def _expect_client(self, manager: ElasticKernelManager) -> None:
-        """End a start that no client is connected to for the grace."""
+        """End a start that no client is connected to for the grace.
+
+        Also if the kernel runs by then: whoever asked for it may never have learnt its id. Nothing
+        was run in it, so nothing is lost.
+        """
         if not manager.starting or self.connections(manager.kernel_id):
             return
         grace = self.runtime.start_grace
@@ -261,8 +266,9 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         since = manager.alone_since = loop.time()
 
         def look() -> None:
-            alone = not self.connections(manager.kernel_id) and manager.alone_since == since
-            if not manager.starting or not alone:
+            if manager.ended or manager.alone_since != since:
+                return
+            if not manager.starting and (manager.monitor.executed or manager.connections_elsewhere):
                 return
             if manager.connections_elsewhere:
                 loop.call_later(grace, look)

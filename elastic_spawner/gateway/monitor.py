@@ -29,6 +29,7 @@ class KernelMonitor:
 
     session: of the kernel's manager, for key and signature scheme.
     heart: whether its process answers.
+    executed: whether anything may have been run in it.
     kernel_info: the content of the kernel's first kernel_info_reply once it is there; {} if the
     kernel ends before. Websockets wait for it instead of asking again.
     """
@@ -37,6 +38,7 @@ class KernelMonitor:
         self, context: Context[Any], session: Session, on_change: Callable[[], None]
     ) -> None:
         self.activity: Activity = activities.started(timestamps.now())
+        self.executed = False
         self.kernel_info: Future[dict[str, Any]] = Future()
         self._context = context
         self._kernel_session = session
@@ -126,6 +128,7 @@ class KernelMonitor:
             log.warning("a message that is not the kernel's, or can't be read: %s", error)
             return
         self.heart.beats()
+        self.executed |= message["parent_header"].get("msg_type") == "execute_request"
         self._update(
             activities.published(
                 self.activity, kind, message["parent_header"], state, timestamps.now()

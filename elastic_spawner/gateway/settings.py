@@ -73,7 +73,7 @@ class GatewaySettings:
             "start_timeout": read("ELASTIC_START_TIMEOUT", _seconds(1), "120"),
             "answer_after": read("ELASTIC_START_ANSWER_AFTER", _seconds(0), "5"),
             "grace": read("ELASTIC_START_GRACE", _seconds(1), "60"),
-            "leave_after": read("ELASTIC_LEAVE_AFTER", _seconds(0), "5"),
+            "leave_after": read("ELASTIC_LEAVE_AFTER", _seconds(0), "15"),
             "process": read("ELASTIC_POD_NAME", str, f"process-{os.getpid()}"),
             "port": read("ELASTIC_PORT", _port, "8888"),
         }

@@ -26,8 +26,9 @@ class StartSettings(Section):
     grace: Seconds = Field(
         60,
         ge=5,
-        description="Seconds after which a kernel ends that is still starting while no notebook "
-        "is connected to it.",
+        description="Seconds after which a kernel ends that was returned as starting, or whose "
+        "gateway was replaced while it started, if no notebook has connected to it and nothing "
+        "was run in it.",
     )
     admission_timeout: Seconds = Field(
         60,

@@ -131,14 +131,20 @@ async def test_a_start_that_fails_late_says_so_in_its_first_cell(gateway: Gatewa
         await gateway.kernels.until(kernel, lambda item: item is None)
 
 
-async def test_a_start_that_no_notebook_is_connected_to_ends(gateway: Gateway) -> None:
+@pytest.mark.parametrize("runs", [False, True], ids=["waits", "runs by then"])
+async def test_a_start_that_no_notebook_is_connected_to_ends(gateway: Gateway, runs: bool) -> None:
     def grace(seconds: int | None) -> Coroutine[Any, Any, object]:
         body = {"spec": {"startGrace": seconds}}
         return gateway.cluster.merge_patch(JUPYTER_GATEWAYS, gateway.namespace, "shared", body)
 
     await grace(5)
-    async with waiting(gateway, "eve") as (eve, kernel, _):
+    async with waiting(gateway, "eve") as (eve, kernel, gate):
         await grace(None)
+        if runs:
+            gate.set()
+            await gateway.kernels.until(
+                kernel, lambda i: bool(i) and i["status"]["activity"]["executionState"] == "idle"
+            )
         await gateway.kernels.until(kernel, lambda item: item is None)
         model = (await eve.request("GET", f"/api/kernels/{kernel}")).body
         assert model["execution_state"] == "dead"
