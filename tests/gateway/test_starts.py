@@ -143,7 +143,10 @@ async def test_a_start_that_no_notebook_is_connected_to_ends(gateway: Gateway, r
         if runs:
             gate.set()
             await gateway.kernels.until(
-                kernel, lambda i: bool(i) and i["status"]["activity"]["executionState"] == "idle"
+                kernel,
+                lambda i: (
+                    (i or {}).get("status", {}).get("activity", {}).get("executionState") == "idle"
+                ),
             )
         await gateway.kernels.until(kernel, lambda item: item is None)
         model = (await eve.request("GET", f"/api/kernels/{kernel}")).body
