@@ -382,6 +382,9 @@ class ElasticKernelManager(RemoteKernelManager):
         if self.kernel is None:
             return
         if ending := proxy.resource.ending():
+            if ending.reason == kinds.Reason.COMPLETED and self.sealing.held:
+                self.sealing.sealed_elsewhere()  # the end is seen before the word that asked for it
+                return
             told = endings.of_kernel(
                 ending, self.monitor.activity, restartable=proxy.resource.exists()
             )

@@ -62,10 +62,15 @@ class Sealing:
         if not self._may_seal(idle_before):
             self.release()
             return False
+        self._manager.request_shutdown()
+        self.sealed_elsewhere()
+        return True
+
+    def sealed_elsewhere(self) -> None:
+        """Another process of the gateway has asked the kernel to end: tell this one's clients."""
         self.sealed = True
         self._let_go()
         since = self._manager.monitor.activity.last_activity
-        self._manager.request_shutdown()
         self._manager.end(
             Ending(
                 "KernelCulled",
@@ -74,7 +79,6 @@ class Sealing:
                 "with Kernel > Change Kernel.",
             )
         )
-        return True
 
     def _may_seal(self, idle_before: datetime) -> bool:
         manager = self._manager
