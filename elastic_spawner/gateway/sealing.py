@@ -55,11 +55,13 @@ class Sealing:
         """End the kernel if it is idle since `idle_before`; returns whether it is sealed.
 
         Between the look and the seal nothing else runs on the loop: what a client sent before has
-        been counted as activity, what comes after is refused.
+        been counted as activity, what comes after is refused. One that is held was looked at then;
+        what it is busy with now is another process' request to end.
         """
         if self.sealed:
             return True
-        if not self._may_seal(idle_before):
+        may_seal = self._manager.ended is None if self.held else self._may_seal(idle_before)
+        if not may_seal:
             self.release()
             return False
         self._manager.request_shutdown()
