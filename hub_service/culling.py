@@ -64,7 +64,7 @@ def only_puts_off(before: Object, after: Object) -> bool:
     """
     old, new = status_of(before).get("activity") or {}, status_of(after).get("activity") or {}
     was, since = _idle_since(status_of(before), old), _idle_since(status_of(after), new)
-    said, says = [(one.get("executionState"), one.get("heartbeatLostSince")) for one in (old, new)]
+    said, says = [(one.get("executionState"), one.get("heartbeatLostByPod")) for one in (old, new)]
     return (
         was is not None
         and since is not None

@@ -1,13 +1,15 @@
 """What is done about a kernel whose heart does not answer. Pure.
 
-Its gateway reports since when (`status.activity.heartbeatLostSince`), and only of kernels that
-were idle then, at a connection that was there: a busy kernel may keep its heartbeat to itself, and
-what can't be reached may well be alive. The service restarts it in its pod; one that is lost again
-and again fails.
+Each pod of its gateway reports since when (`status.activity.heartbeatLostByPod`), and only of
+kernels that were idle then, at a connection that was there: a busy kernel may keep its heartbeat to
+itself, and what can't be reached may well be alive. It is lost where all of them say so: one alone
+may be cut off from a kernel that is well. The service restarts it in its pod; one that is lost
+again and again fails.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -56,10 +58,24 @@ class GiveUp:
     message: str
 
 
-def decide(kernel: Object, rule: Rule, now: datetime) -> Keep | Restart | GiveUp:
-    """What a kernel's lost heart asks for."""
+def reports(kernel: Object) -> dict[str, str]:
+    """Since when a kernel's heart is lost, by the pods of its gateway that say so."""
+    return dict((status_of(kernel).get("activity") or {}).get("heartbeatLostByPod") or {})
+
+
+def lost_since(kernel: Object, pods: Iterable[str]) -> datetime | None:
+    """Since when all `pods`, which serve the kernel, say that its heart is lost; None: not all."""
+    said = reports(kernel)
+    since = [timestamps.parse(said.get(pod)) for pod in pods]
+    moments = [moment for moment in since if moment is not None]
+    return max(moments) if moments and len(moments) == len(since) else None
+
+
+def decide(
+    kernel: Object, since: datetime | None, rule: Rule, now: datetime
+) -> Keep | Restart | GiveUp:
+    """What a kernel's heart asks for that is lost `since` then, or not (None)."""
     status = status_of(kernel)
-    since = timestamps.parse((status.get("activity") or {}).get("heartbeatLostSince"))
     runs = is_true(kernel, RUNNING) and not is_deleting(kernel)
     if since is None or rule.timeout <= 0 or not runs:
         return Keep()

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from hub_service import timestamps
-from hub_service.kinds import GATEWAY_PORT, LABEL_GATEWAY, Object, namespace_of, status_of
+from hub_service.kinds import (
+    GATEWAY_PORT,
+    LABEL_GATEWAY,
+    Object,
+    is_deleting,
+    namespace_of,
+    status_of,
+)
 
 # A pod's deletionTimestamp is when its grace is over. One that is still listed so long after it is
 # on a node that is lost.
@@ -26,6 +33,14 @@ def urls(pods: Iterable[Object], now: datetime) -> list[str]:
     return sorted(
         f"http://{status_of(pod)['podIP']}:{GATEWAY_PORT}" for pod in pods if _runs(pod, now)
     )
+
+
+def serves(pod: Object | None) -> bool:
+    """Whether a gateway's pod is there for clients: ready, and not about to end."""
+    if pod is None or is_deleting(pod):
+        return False
+    conditions = status_of(pod).get("conditions") or []
+    return any(entry.get("type") == "Ready" and entry["status"] == "True" for entry in conditions)
 
 
 def _runs(pod: Object, now: datetime) -> bool:

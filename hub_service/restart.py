@@ -45,12 +45,19 @@ class Refuse(NamedTuple):
 
 
 def decide(
-    kernel: Object, pod: Object | None, rule: liveness.Rule, now: datetime
+    kernel: Object,
+    pod: Object | None,
+    lost_since: datetime | None,
+    rule: liveness.Rule,
+    now: datetime,
 ) -> Deliver | Refuse | None:
-    """What to do now; None where nothing is asked or due, or it was seen to before."""
+    """What to do now; None where nothing is asked or due, or it was seen to before.
+
+    lost_since: when the kernel's heart stopped, if it did.
+    """
     restart_id = asked(kernel)
     if restart_id is None:
-        return _due(kernel, pod, rule, now)
+        return _due(kernel, pod, lost_since, rule, now)
     wanted = spec_of(kernel)["restart"]
     age = now - (timestamps.parse(wanted.get("at")) or now)
     if age > MAX_AGE:
@@ -112,8 +119,14 @@ def outcome_of(exit_code: int, output: str) -> str | None:
     return f"The kernel's process could not be started again in its pod: {said}."
 
 
-def _due(kernel: Object, pod: Object | None, rule: liveness.Rule, now: datetime) -> Deliver | None:
-    verdict = liveness.decide(kernel, rule, now)
+def _due(
+    kernel: Object,
+    pod: Object | None,
+    lost_since: datetime | None,
+    rule: liveness.Rule,
+    now: datetime,
+) -> Deliver | None:
+    verdict = liveness.decide(kernel, lost_since, rule, now)
     if not isinstance(verdict, liveness.Restart) or pod is None or _problem(kernel, pod):
         return None
     return Deliver(

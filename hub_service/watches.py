@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hub_service import homes, replicas, timestamps
+from datetime import datetime
+
+from hub_service import homes, liveness, replicas, timestamps
 from hub_service.kinds import (
     COMPONENT_GATEWAY,
     COMPONENT_HUBS_NOTEBOOK,
@@ -23,7 +25,10 @@ from hub_service.kinds import (
     NAMESPACES,
     NETWORK_POLICIES,
     PODS,
+    Object,
     Resource,
+    gateway_reference,
+    name_of,
 )
 from hub_service.kube import Cluster, Controller, Key, Reflector
 from hub_service.kube.controller import Concerns, itself
@@ -136,6 +141,14 @@ class Watches:
         """Where the pods of a gateway are reached that may have taken messages for a kernel."""
         pods = self.gateway_pods.store.by_index(BY_GATEWAY, str(Key(namespace, name)))
         return replicas.urls(pods, timestamps.now())
+
+    def heart_lost_since(self, kernel: Object) -> datetime | None:
+        """Since when all pods of its gateway say that a kernel does not answer, if they do."""
+        reference = gateway_reference(kernel)
+        if reference is None or not liveness.reports(kernel):
+            return None
+        pods = self.gateway_pods.store.by_index(BY_GATEWAY, str(Key(*reference)))
+        return liveness.lost_since(kernel, [name_of(pod) for pod in pods if replicas.serves(pod)])
 
     @property
     def all(self) -> list[Reflector]:

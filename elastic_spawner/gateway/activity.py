@@ -36,14 +36,10 @@ _EXECUTE = "execute_request"
 
 # What a report has at least.
 _REPORTED = {"executionState", "lastActivity", "connections"}
+# What each process of a gateway says for itself.
+_BY_POD = ("connectionsByPod", "heartbeatLostByPod")
 # What is reported whenever it changes.
-_AT_ONCE = (
-    "executionState",
-    "idleSince",
-    "connections",
-    "connectionsByPod",
-    "heartbeatLostSince",
-)
+_AT_ONCE = ("executionState", "idleSince", "connections", *_BY_POD)
 # Activity that changes no state (a widget's messages, say) is reported when it is this much newer.
 _REPORT_ACTIVITY_AFTER = timedelta(seconds=10)
 
@@ -189,7 +185,7 @@ def status(
         "connections": connections + elsewhere,
         # By a merge patch: others' stay, and none is no entry.
         "connectionsByPod": {process: connections or None},
-        "heartbeatLostSince": timestamps.microseconds(lost) if lost else None,
+        "heartbeatLostByPod": {process: timestamps.microseconds(lost) if lost else None},
     }
 
 
@@ -200,8 +196,8 @@ def reported_by(found: Mapping[str, Any], process: str) -> dict[str, Any] | None
     """
     if not found.keys() >= _REPORTED:
         return None
-    connections = (found.get("connectionsByPod") or {}).get(process)
-    return {"idleSince": None, **found, "connectionsByPod": {process: connections}}
+    own = {name: {process: (found.get(name) or {}).get(process)} for name in _BY_POD}
+    return {"idleSince": None, **found, **own}
 
 
 def worth_reporting(reported: Mapping[str, Any] | None, current: Mapping[str, Any]) -> bool:

@@ -179,6 +179,7 @@ class Controllers:
             admissions=admissions,
             starts=starts,
             liveness_rule=_liveness_rule(self._config),
+            heart_lost_since=self._watches.heart_lost_since,
             culling=culling,
             seals=self._seals,
             recorder=self._recorder,
@@ -207,11 +208,13 @@ class Controllers:
             kernels=self._watches.kernels,
             pods=self._watches.pods,
             rule=_liveness_rule(self._config),
+            lost_since=self._watches.heart_lost_since,
             give_up=kernels.add,
         )
         reconcile = self._watches.scope.within(reconciler.reconcile)
         controller = Controller("restart", reconcile, workers=16)
         controller.follow(self._watches.kernels, kernels_to_restart)
+        controller.follow(self._watches.gateway_pods, reconciler.kernels_of_pod)
         return controller
 
     def _connections_controller(self) -> Controller:

@@ -1,12 +1,14 @@
-"""Takes out of kernels what pods of their gateway that are gone have said of their connections.
+"""Takes out of kernels what pods of their gateway that are gone have said of them.
 
-Each pod of a gateway writes its own number; one that was killed can't take it back.
+Each pod of a gateway writes its own connections, and whether it hears the kernel's heart; one that
+was killed can't take it back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hub_service import liveness
 from hub_service.kinds import JUPYTER_KERNELS, PODS, Object, gateway_reference, name_of, status_of
 from hub_service.kube import Cluster, Key, Reflector, key_of
 from hub_service.reconcile.calls import find, patch_status
@@ -21,8 +23,12 @@ def counts(kernel: Object) -> dict[str, int]:
 
 
 def of_new(key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
-    """A kernel that is seen for the first time, where somebody is connected."""
-    return (key,) if old is None and new is not None and counts(new) else ()
+    """A kernel that is seen for the first time, of which its gateway's pods say something."""
+    return (key,) if old is None and new is not None and _pods(new) else ()
+
+
+def _pods(kernel: Object) -> set[str]:
+    return {*counts(kernel), *liveness.reports(kernel)}
 
 
 class ConnectionsReconciler:
@@ -38,7 +44,7 @@ class ConnectionsReconciler:
         if old is None or new is not None:
             return ()
         kernels = self._kernels.store.by_index(BY_GATEWAY, gateway_of_pod(old))
-        return [key_of(kernel) for kernel in kernels if name_of(old) in counts(kernel)]
+        return [key_of(kernel) for kernel in kernels if name_of(old) in _pods(kernel)]
 
     async def reconcile(self, key: Key) -> float | None:
         """Take out what is said by pods that are gone."""
@@ -46,11 +52,12 @@ class ConnectionsReconciler:
         reference = gateway_reference(kernel) if kernel else None
         if kernel is None or reference is None:
             return None
-        present = counts(kernel)
-        gone = [pod for pod in present if not await self._is_there(Key(reference[0], pod))]
+        pods = sorted(_pods(kernel))
+        gone = [pod for pod in pods if not await self._is_there(Key(reference[0], pod))]
         if gone:
-            left = sum(count for pod, count in present.items() if pod not in gone)
-            activity = {"connections": left, "connectionsByPod": dict.fromkeys(gone)}
+            left = sum(count for pod, count in counts(kernel).items() if pod not in gone)
+            none = dict.fromkeys(gone)
+            activity = {"connections": left, "connectionsByPod": none, "heartbeatLostByPod": none}
             patch = {"activity": activity}
             await patch_status(self._cluster, JUPYTER_KERNELS, self._kernels, key, patch)
         return None

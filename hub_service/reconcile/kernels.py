@@ -8,7 +8,7 @@ start costs two writes. A service that was stopped in between finds the pod when
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from hub_service import (
@@ -84,6 +84,7 @@ class KernelReconciler:
         admissions: Admissions,
         starts: Starts,
         liveness_rule: liveness.Rule,
+        heart_lost_since: Callable[[Object], datetime | None],
         culling: Culling,
         seals: Seals,
         recorder: Recorder,
@@ -94,6 +95,7 @@ class KernelReconciler:
         self._admissions = admissions
         self._starts = starts
         self._liveness_rule = liveness_rule
+        self._heart_lost_since = heart_lost_since
         self._culling = culling
         self._seals = seals
         self._recorder = recorder
@@ -150,7 +152,8 @@ class KernelReconciler:
 
         Restarts have a controller of their own, which brings the key back here when they are over.
         """
-        verdict = liveness.decide(item, self._liveness_rule, timestamps.now())
+        since = self._heart_lost_since(item)
+        verdict = liveness.decide(item, since, self._liveness_rule, timestamps.now())
         if not isinstance(verdict, liveness.GiveUp):
             return item
         log.info("kernel %s: %s", key, verdict.message)

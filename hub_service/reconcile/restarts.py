@@ -7,11 +7,13 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import partial
 
-from hub_service import inplace, liveness, restart, timestamps
+from hub_service import inplace, liveness, replicas, restart, timestamps
 from hub_service.kinds import Object, status_of
-from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.indexes import BY_GATEWAY
 from hub_service.reconcile.once import Problem, do_once
 from hub_service.restart import Deliver, Refuse
 
@@ -23,14 +25,14 @@ def kernels_to_restart(key: Key, _old: Object | None, new: Object | None) -> Ite
     """Which kernel a kernel's change concerns: itself, if there may be something to do."""
     if new is None:
         return ()
-    activity = status_of(new).get("activity") or {}
-    return (key,) if restart.asked(new) or activity.get("heartbeatLostSince") else ()
+    return (key,) if restart.asked(new) or liveness.reports(new) else ()
 
 
 class RestartReconciler:
-    """`reconcile` for a Controller that follows the kernels by `kernels_to_restart`.
+    """`reconcile` for a Controller that follows kernels and gateways' pods.
 
-    give_up: told of kernels for which no restart is left.
+    lost_since: when a kernel's heart stopped, if it did, as all that serve it say. give_up: told of
+    kernels for which no restart is left.
     """
 
     def __init__(
@@ -40,13 +42,23 @@ class RestartReconciler:
         kernels: Reflector,
         pods: Reflector,
         rule: liveness.Rule,
+        lost_since: Callable[[Object], datetime | None],
         give_up: Callable[[Key], None],
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
         self._pods = pods
         self._rule = rule
+        self._lost_since = lost_since
         self._give_up = give_up
+
+    def kernels_of_pod(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+        """Which kernels a gateway's pod concerns that serves them from now on, or no longer."""
+        pod = new or old
+        if pod is None or replicas.serves(old) == replicas.serves(new):
+            return ()
+        kernels = self._kernels.store.by_index(BY_GATEWAY, replicas.gateway_of_pod(pod))
+        return [key_of(kernel) for kernel in kernels if liveness.reports(kernel)]
 
     async def reconcile(self, key: Key) -> float | None:
         """Restart the kernel if that is asked for or due, at most once for each time, and report.
@@ -58,9 +70,10 @@ class RestartReconciler:
             return None
         now = timestamps.now()
         pod = self._pods.store.get((key.namespace, str(status_of(item).get("podName"))))
-        decision = restart.decide(item, pod, self._rule, now)
+        since = self._lost_since(item)
+        decision = restart.decide(item, pod, since, self._rule, now)
         if decision is None:
-            verdict = liveness.decide(item, self._rule, now)
+            verdict = liveness.decide(item, since, self._rule, now)
             if isinstance(verdict, liveness.GiveUp):
                 self._give_up(key)
             until = verdict.until if isinstance(verdict, liveness.Keep) else None

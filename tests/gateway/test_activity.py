@@ -162,10 +162,10 @@ def test_what_is_reported() -> None:
         "idleSince": "2026-01-01T00:00:03.000000Z",
         "connections": 3,
         "connectionsByPod": {"gateway-1": 2},
-        "heartbeatLostSince": None,
+        "heartbeatLostByPod": {"gateway-1": None},
     }
-    lost = activities.status(idle, 2, datetime(2026, 1, 1, tzinfo=UTC))
-    assert lost["heartbeatLostSince"] == "2026-01-01T00:00:00.000000Z"
+    lost = activities.status(idle, 2, datetime(2026, 1, 1, tzinfo=UTC), process="gateway-1")
+    assert lost["heartbeatLostByPod"] == {"gateway-1": "2026-01-01T00:00:00.000000Z"}
 
 
 def test_reports_that_say_nothing_new_are_left_out() -> None:

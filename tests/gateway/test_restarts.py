@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hub_service import kernel as kernels
-from hub_service import restart, timestamps
+from hub_service import restart
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     JUPYTER_KERNELS,
@@ -125,10 +125,8 @@ async def test_a_restart_by_the_service_is_told_in_the_cell_and_as_a_status(
             lambda i: bool(i and i["status"].get("activity", {}).get("executionState") == "idle"),
         )
         item, now = gateway.kernels.of(kernel), datetime.now(UTC)
-        item["status"]["activity"]["heartbeatLostSince"] = timestamps.microseconds(
-            now - timedelta(minutes=2)
-        )
-        due = restart.decide(item, kernels.desired_pod(item), Rule(60, 3), now)
+        since = now - timedelta(minutes=2)
+        due = restart.decide(item, kernels.desired_pod(item), since, Rule(60, 3), now)
         assert isinstance(due, restart.Deliver)
         await gateway.kernels.write(item, restart.status_of_begun(due, item, now))
 

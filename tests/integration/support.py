@@ -8,7 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from hub_service.kinds import (
+    COMPONENT_GATEWAY,
     JUPYTER_KERNELS,
+    LABEL_COMPONENT,
+    LABEL_GATEWAY,
+    LABEL_MANAGED_BY,
+    MANAGER,
     PODS,
     Object,
     Resource,
@@ -40,6 +45,21 @@ def says(kind: str, status: str, words: str = "") -> Callable[[Object | None], b
         return bool(entry) and entry["status"] == status and words in entry["message"]
 
     return look
+
+
+async def serving_pod(cluster: Cluster, namespace: str, gateway: str, name: str) -> None:
+    """A pod of a gateway that is ready, though it is on no node."""
+    labels = {
+        LABEL_COMPONENT: COMPONENT_GATEWAY,
+        LABEL_MANAGED_BY: MANAGER,
+        LABEL_GATEWAY: gateway,
+    }
+    spec = {"schedulerName": "none", "containers": [{"name": "gateway", "image": "elastic/none"}]}
+    pod = an_object(PODS, name, spec)
+    pod["metadata"]["labels"] = labels
+    await cluster.create(PODS, namespace, pod)
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    await cluster.merge_patch(PODS, namespace, name, {"status": ready}, subresource="status")
 
 
 async def until(holds: Callable[[], bool], seconds: float = DEADLINE) -> None:

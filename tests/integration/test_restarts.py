@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hub_service import timestamps
-from hub_service.kinds import JUPYTER_KERNELS, Object, condition, name_of, status_of, uid_of
+from hub_service.kinds import JUPYTER_KERNELS, PODS, Object, condition, name_of, status_of, uid_of
 from hub_service.kube import Cluster
-from tests.integration.support import Observed
+from tests.integration.support import Observed, serving_pod
 
 # Ends with 0 when it is told to, as a kernel does that is asked to shut down. Its words are kept.
 OBEDIENT = (
@@ -29,9 +29,10 @@ async def ask(cluster: Cluster, kernel: Object, restart_id: str, **details: Any)
     )
 
 
-async def report_lost_heart(cluster: Cluster, kernel: Object) -> None:
-    """As the kernel's gateway does."""
-    since = {"heartbeatLostSince": timestamps.microseconds(datetime.now(UTC))}
+async def report_lost_heart(cluster: Cluster, kernel: Object, pod: str) -> None:
+    """As a pod of the kernel's gateway does."""
+    now = timestamps.microseconds(datetime.now(UTC))
+    since = {"heartbeatLostByPod": {pod: now}}
     await cluster.merge_patch(
         JUPYTER_KERNELS,
         kernel["metadata"]["namespace"],
@@ -68,11 +69,16 @@ async def process(cluster: Cluster, kernel: Object) -> str:
 
 
 async def test_a_kernel_is_restarted_in_its_pod(
-    cluster: Cluster, running: Any, start: Any, observed: Observed
+    cluster: Cluster, namespace: str, running: Any, start: Any, observed: Observed
 ) -> None:
     async with running(liveness={"timeout": 1, "restarts": 1}):
+        for name in ("shared-1", "shared-2"):
+            await serving_pod(cluster, namespace, "shared", name)
         words = ["a  b", "$HOME", "'", "*"]
-        kernel = await start(container={"command": ["python3", "-c", OBEDIENT], "args": words})
+        kernel = await start(
+            container={"command": ["python3", "-c", OBEDIENT], "args": words},
+            gateway={"name": "shared"},
+        )
         kernel = await observed.phase(kernel, "Running")
         (pod,) = observed.pods_of(kernel)
         before = await process(cluster, kernel)
@@ -89,16 +95,20 @@ async def test_a_kernel_is_restarted_in_its_pod(
         cmdline = f"tr '\\0' '\\n' </proc/{after}/cmdline"
         assert (await inside(cluster, kernel, cmdline)).splitlines()[-4:] == words
 
-        # One that does not answer its gateway, as the gateway reports it.
-        await report_lost_heart(cluster, kernel)
+        # One that does not answer its gateway, once all of the gateway's pods say so.
+        await report_lost_heart(cluster, kernel, "shared-1")
+        alone_until = datetime.now(UTC)
+        await cluster.delete(PODS, namespace, "shared-2", grace_period=0)
         own = await observed.kernel(kernel, settled("heartbeat-"))
+        restarted = timestamps.parse(status_of(own)["restart"]["at"])
+        assert restarted is not None and restarted > alone_until
         assert status_of(own)["restart"]["count"] == 1
         assert await process(cluster, kernel) != after
         assert [uid_of(it) for it in observed.pods_of(kernel)] == [uid_of(pod)]
         assert status_of(own)["phase"] == "Running"
 
         # Once more, with no restarts left: it fails.
-        await report_lost_heart(cluster, kernel)
+        await report_lost_heart(cluster, kernel, "shared-1")
         failed = await observed.phase(kernel, "Failed")
         assert condition(failed, "Failed")["reason"] == "HeartbeatLost"  # type: ignore[index]
         await observed.pod(name_of(pod), lambda item: item is None)

@@ -81,7 +81,7 @@ def test_reports_that_put_an_end_off(after):
     "after",
     [
         reported(executionState="busy", idleSince=None),
-        reported(heartbeatLostSince=ago(1)),
+        reported(heartbeatLostByPod={"g-1": ago(1)}),
         reported(lastActivity=ago(90), idleSince=ago(90)),  # sooner than was known
         reported(lastActivity=None, idleSince=None),
         reported(status={"phase": "Failed"}),

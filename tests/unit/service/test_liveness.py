@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service import timestamps
-from hub_service.liveness import GiveUp, Keep, Restart, Rule, decide
+from hub_service import liveness, timestamps
+from hub_service.liveness import GiveUp, Keep, Restart, Rule, lost_since
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RULE = Rule(timeout=60, restarts=2)
@@ -19,7 +19,7 @@ def a_kernel(lost=None, *, last=None, running="True", incarnation=0, container=N
     """lost: seconds since when; last: (seconds ago, count, delivered) of the last restart."""
     status = {"incarnation": incarnation, "conditions": [{"type": "Running", "status": running}]}
     if lost is not None:
-        status["activity"] = {"heartbeatLostSince": timestamps.microseconds(before(lost))}
+        status["activity"] = {"heartbeatLostByPod": {"g-1": timestamps.microseconds(before(lost))}}
     if last is not None:
         at, count, delivered = last
         status["restart"] = {
@@ -29,6 +29,10 @@ def a_kernel(lost=None, *, last=None, running="True", incarnation=0, container=N
     container = {"name": "kernel", "command": ["k"]} if container is None else container
     spec = {"template": {"spec": {"containers": [container]}}}
     return {"metadata": {"name": "k", **metadata}, "spec": spec, "status": status}
+
+
+def decide(kernel, rule, now):
+    return liveness.decide(kernel, lost_since(kernel, ["g-1"]), rule, now)
 
 
 KEEP = {
@@ -91,3 +95,22 @@ def test_given_up(kernel, rule, words):
 
 def test_never_where_the_administrator_says_so():
     assert decide(a_kernel(1e6), Rule(0, 3), NOW) == Keep()
+
+
+@pytest.mark.parametrize(
+    ("said", "pods", "since"),
+    [
+        ({}, ["g-1"], None),
+        ({"g-1": 30}, [], None),  # nobody serves it
+        ({"g-1": 30}, ["g-1"], 30),
+        ({"g-1": 30}, ["g-1", "g-2"], None),  # the other hears it, or may be about to
+        ({"g-1": 30, "g-2": 20}, ["g-1", "g-2"], 20),
+        ({"g-1": 30, "gone": 90}, ["g-1"], 30),
+        ({"gone": 90}, ["g-1"], None),
+    ],
+)
+def test_lost_is_what_all_say_that_serve_it(said, pods, since):
+    kernel = a_kernel()
+    reports = {pod: timestamps.microseconds(before(seconds)) for pod, seconds in said.items()}
+    kernel["status"]["activity"] = {"heartbeatLostByPod": reports}
+    assert lost_since(kernel, pods) == (None if since is None else before(since))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hub_service.kinds import LABEL_GATEWAY
-from hub_service.replicas import gateway_of_pod, urls
+from hub_service.replicas import gateway_of_pod, serves, urls
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -35,3 +35,21 @@ def test_its_key():
 )
 def test_which_count(pod, counts):
     assert urls([pod], NOW) == (["http://10.0.0.1:8888"] if counts else [])
+
+
+@pytest.mark.parametrize(
+    ("ready", "deleted", "expected"),
+    [
+        ("True", None, True),
+        ("False", None, False),
+        (None, None, False),
+        ("True", "2030-01-01T00:00:30Z", False),
+    ],
+)
+def test_which_serves(ready, deleted, expected):
+    pod = a_pod(deleted=deleted)
+    pod["status"]["conditions"] = [{"type": "PodScheduled", "status": "True"}]
+    if ready:
+        pod["status"]["conditions"].append({"type": "Ready", "status": ready})
+    assert serves(pod) is expected
+    assert not serves(None)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service import inplace, restart, timestamps
+from hub_service import inplace, liveness, restart, timestamps
 from hub_service.liveness import Rule
 from hub_service.restart import Deliver, Refuse
 
@@ -16,10 +16,14 @@ def ago(seconds):
     return timestamps.microseconds(NOW - timedelta(seconds=seconds))
 
 
+def decide(kernel, pod, rule, now):
+    return restart.decide(kernel, pod, liveness.lost_since(kernel, ["g-1"]), rule, now)
+
+
 def a_kernel(*, asked="r1", age=0.0, grace=None, last=None, lost=None, running="True", **spec):
     wanted = {"id": asked, "at": ago(age), **({} if grace is None else {"graceSeconds": grace})}
     containers = [{"name": "helper"}, {"name": "kernel", "command": ["k"]}]
-    activity = {"heartbeatLostSince": ago(lost)} if lost is not None else {}
+    activity = {"heartbeatLostByPod": {"g-1": ago(lost)}} if lost is not None else {}
     return {
         "metadata": {"name": "k", "namespace": "ns"},
         "spec": {
@@ -44,7 +48,7 @@ def a_pod(command=(*inplace.COMMAND, "k"), **metadata):
 
 @pytest.mark.parametrize(("given", "grace"), [(None, 0), (3, 3), (99, restart.MAX_GRACE)])
 def test_a_restart_that_is_asked_for(given, grace):
-    decision = restart.decide(a_kernel(grace=given), a_pod(), RULE, NOW)
+    decision = decide(a_kernel(grace=given), a_pod(), RULE, NOW)
     assert decision == Deliver("r1", "Requested", "k", "kernel", grace)
 
 
@@ -57,7 +61,7 @@ def test_a_restart_that_is_asked_for(given, grace):
     ],
 )
 def test_nothing_is_asked_or_due_or_it_was_seen_to(kernel):
-    assert restart.decide(kernel, a_pod(), RULE, NOW) is None
+    assert decide(kernel, a_pod(), RULE, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -77,17 +81,17 @@ def test_nothing_is_asked_or_due_or_it_was_seen_to(kernel):
     ],
 )
 def test_what_is_refused_says_why(kernel, pod, why):
-    decision = restart.decide(kernel, pod, RULE, NOW)
+    decision = decide(kernel, pod, RULE, NOW)
     assert isinstance(decision, Refuse)
     assert why in decision.message
 
 
 def test_a_lost_heart_is_restarted_at_once():
-    decision = restart.decide(a_kernel(asked=None, lost=60), a_pod(), RULE, NOW)
+    decision = decide(a_kernel(asked=None, lost=60), a_pod(), RULE, NOW)
     assert isinstance(decision, Deliver)
     assert (decision.cause, decision.grace, decision.times) == ("HeartbeatLost", 0, 1)
     # Not in a pod that is none of ours: it may not be running any more.
-    assert restart.decide(a_kernel(asked=None, lost=60), None, RULE, NOW) is None
+    assert decide(a_kernel(asked=None, lost=60), None, RULE, NOW) is None
 
 
 def merged(kernel, status):
@@ -97,37 +101,37 @@ def merged(kernel, status):
 
 def test_a_request_is_carried_out_once_whatever_comes_in_between():
     kernel = a_kernel()
-    asked = restart.decide(kernel, a_pod(), RULE, NOW)
+    asked = decide(kernel, a_pod(), RULE, NOW)
     begun = merged(kernel, restart.status_of_begun(asked, kernel, NOW))
-    assert restart.decide(begun, a_pod(), RULE, NOW) is None
+    assert decide(begun, a_pod(), RULE, NOW) is None
     done = merged(begun, restart.status_of_outcome(asked, None))
     assert done["status"]["restart"] | {"at": ""} == {
         "id": "r1", "asked": "r1", "cause": "Requested", "at": "", "count": 0,
         "delivered": True, "message": "",
     }  # fmt: skip
-    done["status"]["activity"] = {"heartbeatLostSince": ago(-1)}
+    done["status"]["activity"] = {"heartbeatLostByPod": {"g-1": ago(-1)}}
     later = NOW + timedelta(minutes=5)
-    due = restart.decide(done, a_pod(), RULE, later)
+    due = decide(done, a_pod(), RULE, later)
     assert isinstance(due, Deliver)
     own = merged(done, restart.status_of_begun(due, done, later))
     assert own["status"]["restart"]["asked"] == "r1"
     own = merged(own, restart.status_of_outcome(due, None))
     assert own["status"]["restart"]["count"] == 1
-    assert restart.decide(own, a_pod(), RULE, later) is None
+    assert decide(own, a_pod(), RULE, later) is None
 
 
 def test_a_request_that_the_services_own_restart_came_before_is_seen_to():
     kernel = a_kernel(asked=None, lost=61)
-    due = restart.decide(kernel, a_pod(), RULE, NOW)
+    due = decide(kernel, a_pod(), RULE, NOW)
     kernel["spec"]["restart"] = {"id": "r2", "at": ago(0)}
     begun = merged(kernel, restart.status_of_begun(due, kernel, NOW))
-    decision = restart.decide(begun, a_pod(), RULE, NOW)
+    decision = decide(begun, a_pod(), RULE, NOW)
     assert isinstance(decision, Deliver)
     assert decision.restart_id == "r2"
 
 
 def test_what_did_not_reach_the_process_does_not_count():
-    due = restart.decide(a_kernel(asked=None, lost=61), a_pod(), RULE, NOW)
+    due = decide(a_kernel(asked=None, lost=61), a_pod(), RULE, NOW)
     assert restart.status_of_outcome(due, "no node")["restart"] == {
         "id": due.restart_id, "delivered": False, "message": "no node",
     }  # fmt: skip
