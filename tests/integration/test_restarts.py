@@ -101,7 +101,8 @@ async def test_a_kernel_is_restarted_in_its_pod(
         await cluster.delete(PODS, namespace, "shared-2", grace_period=0)
         own = await observed.kernel(kernel, settled("heartbeat-"))
         restarted = timestamps.parse(status_of(own)["restart"]["at"])
-        assert restarted is not None and restarted > alone_until
+        assert restarted is not None
+        assert restarted > alone_until
         assert status_of(own)["restart"]["count"] == 1
         assert await process(cluster, kernel) != after
         assert [uid_of(it) for it in observed.pods_of(kernel)] == [uid_of(pod)]
