@@ -220,15 +220,23 @@ def test_a_kernel_that_is_taken_over_in_the_middle_of_a_cell() -> None:
 
 def test_what_was_reported_of_a_kernel_that_is_taken_over() -> None:
     """Only what differs from it is worth a report; connections are told apart by process."""
-    found = {**IDLE_BEFORE, "connectionsByPod": {"one": 1, "two": 2}}
+    lost = "2026-01-01T00:00:00.000000Z"
+    found = {
+        **IDLE_BEFORE,
+        "connectionsByPod": {"one": 1, "two": 2},
+        "heartbeatLostByPod": {"two": lost},
+    }
+    own = {"connectionsByPod": {"one": 1}, "heartbeatLostByPod": {"one": None}}
     known = activities.reported_by(found, "one")
-    assert known == {**found, "connectionsByPod": {"one": 1}}
-    again = activities.status(activities.answered(activities.adopted(found, START), START), 1)
-    assert not activities.worth_reporting(known, {**again, "connectionsByPod": {"one": 1}})
+    assert known == {**found, **own}
+    adopted = activities.answered(activities.adopted(found, START), START)
+    again = activities.status(adopted, 1, process="one")
+    assert not activities.worth_reporting(known, again)
     assert activities.reported_by({"executionState": "idle"}, "one") is None
     busy = {"executionState": "busy", "lastActivity": IDLE_BEFORE["lastActivity"], "connections": 0}
     assert activities.reported_by(busy, "one") == {
         **busy,
         "idleSince": None,
         "connectionsByPod": {"one": None},
+        "heartbeatLostByPod": {"one": None},
     }
