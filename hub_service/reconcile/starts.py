@@ -39,7 +39,7 @@ class Starts:
         self._nodes: Sequence[room.Node] = ()
         self._nodes_until = 0.0
         self._asking = asyncio.Lock()
-        self._line: dict[str, int] = {}
+        self._line = line.Line()
         self._line_until = 0.0
 
     def kernel_of_event(self, _key: Key, _old: Object | None, new: Object | None) -> Iterable[Key]:
@@ -70,10 +70,10 @@ class Starts:
 
     def _before(self, pod: Object) -> int | None:
         clock = asyncio.get_running_loop().time
-        if clock() >= self._line_until or uid_of(pod) not in self._line:
-            self._line = line.places(self._pods.store.by_index(UNSCHEDULED, ""))
+        if clock() >= self._line_until:
+            self._line = line.Line(self._pods.store.by_index(UNSCHEDULED, ""))
             self._line_until = clock() + _LINE_AGE
-        return self._line.get(uid_of(pod))
+        return self._line.before(pod)
 
     async def known_nodes(self) -> Sequence[room.Node]:
         """The cluster's nodes, as they were a moment ago; none where they may not be listed."""

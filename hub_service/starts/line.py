@@ -33,19 +33,29 @@ def unscheduled(pod: Object) -> str | None:
     return "" if waits else None
 
 
-def places(pods: Iterable[Object]) -> dict[str, int]:
-    """How many of these pods, none of which has a node, wait before each, by the pod's uid.
+class Line:
+    """Pods that have no node, at one moment.
 
-    Pods that the scheduler hasn't looked at yet count where they ask for the same resource.
+    Those that the scheduler hasn't looked at yet count where they ask for the same resource.
     """
-    lines: dict[Wanted, int] = {}
-    result = {}
-    for pod in sorted(pods, key=_age):
+
+    def __init__(self, pods: Iterable[Object] = ()) -> None:
+        self._before: dict[str, int] = {}
+        self._lengths: dict[Wanted, int] = {}
+        for pod in sorted(pods, key=_age):
+            self._join(pod)
+
+    def before(self, pod: Object) -> int | None:
+        """How many wait before a pod, None where it is in no line. One that comes anew is last."""
+        if uid_of(pod) not in self._before:
+            self._join(pod)
+        return self._before.get(uid_of(pod))
+
+    def _join(self, pod: Object) -> None:
         mine = wanted(pod)
         if mine is not None:
-            result[uid_of(pod)] = lines.get(mine, 0)
-            lines[mine] = lines.get(mine, 0) + 1
-    return result
+            self._before[uid_of(pod)] = self._lengths.get(mine, 0)
+            self._lengths[mine] = self._lengths.get(mine, 0) + 1
 
 
 def describe(pod: Object, before: int) -> str:

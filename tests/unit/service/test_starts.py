@@ -314,7 +314,12 @@ def test_the_line_goes_by_age_and_by_what_is_wanted():
         a_pod(name="claim", age=7, words=NO_CLAIM),
         a_pod(name="b", age=2, words=NO_GPU),
     ]
-    assert line.places(pods) == {"a": 0, "b": 1, "c": 2, "memory": 0, "pool": 0}
+    now = line.Line(pods)
+    before = {pod["metadata"]["name"]: now.before(pod) for pod in pods}
+    assert before == {"a": 0, "b": 1, "c": 2, "memory": 0, "pool": 0, "claim": None}
+    for number in range(2):  # asked again it has the same place
+        assert now.before(a_pod(name="late", age=1, words=NO_GPU)) == 3, number
+    assert now.before(a_pod(name="later", age=0, words=NO_GPU)) == 4
     assert [line.unscheduled(pod) for pod in (a_pod(), a_pod(node="n"))] == ["", None]
 
 
