@@ -153,7 +153,7 @@ async def _kernel(cluster: Cluster, namespace: str, address: str, key: str) -> N
         interrupt_mode="message",
         template={"spec": {"containers": [{"name": "kernel"}]}},
     )
-    connection = connection_info(address, key)
+    connection = connection_info(address, {"key": key})
     await cluster.create(SECRETS, namespace, connection_secret(request, json.dumps(connection)))
     kernel = jupyter_kernel(request)
     await cluster.create(JUPYTER_KERNELS, namespace, kernel)

@@ -25,6 +25,7 @@ from hub_service.kinds import (
 DEFAULT_COMMAND = ("python3", "-m", "ipykernel_launcher", "-f", "{connection_file}")
 CONNECTION_PLACEHOLDER = "{connection_file}"
 INTERRUPT_MODES = ("message", "signal")
+CURVE = "curve"  # of spec.encryption
 
 # The launcher of elastic-jupyter-operator's images: it means "the default command".
 _LAUNCHER = "kubeflow-launcher"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from elastic_spawner.gateway import adoption
@@ -41,7 +41,7 @@ class Adopter:
         runtime: Runtime,
         *,
         is_known: Callable[[str], bool],
-        serve: Callable[[Found, str], None],
+        serve: Callable[[Found, Mapping[str, str]], None],
     ) -> None:
         self._runtime = runtime
         self._is_known = is_known
@@ -114,7 +114,7 @@ class Adopter:
             try:
                 found = adoption.read(resource)
                 async with self._reads:
-                    signing_key = await self._signing_key(found)
+                    keys = await self._keys(found)
             except adoption.UnusableError as error:
                 log.warning("kernel %s is deleted: %s", key, error)
                 self._delete(key)
@@ -123,17 +123,17 @@ class Adopter:
                 log.warning("kernel %s can't be served yet: %s", key, error)
                 await asyncio.sleep(delay)
             else:
-                self._serve(found, signing_key)
+                self._serve(found, keys)
                 return
 
-    async def _signing_key(self, found: Found) -> str:
+    async def _keys(self, found: Found) -> dict[str, str]:
         try:
             secret = await self._runtime.cluster.get(kinds.SECRETS, found.namespace, found.secret)
         except ApiError as error:
             if error.status == 404:
                 raise adoption.UnusableError("its Secret is gone") from error
             raise
-        return adoption.key_of(secret)
+        return adoption.keys_of(secret)
 
     def _delete(self, key: Key) -> None:
         self._runtime.insist(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elastic_spawner.gateway.identity import Identity
+from elastic_spawner.gateway.keys import FIELDS
 from hub_service import kinds
 from hub_service.kinds import Object, Phase
 from hub_service.names import kernel_name
@@ -78,10 +79,10 @@ def read(kernel: Object) -> Found:
     )
 
 
-def key_of(secret: Object) -> str:
-    """The key that signs a kernel's messages, from its Secret. UnusableError where it has none."""
+def keys_of(secret: Object) -> dict[str, str]:
+    """A kernel's keys, from its Secret; see keys.py. UnusableError where it has none."""
     try:
         content: Any = json.loads(base64.b64decode(secret["data"][kinds.CONNECTION_KEY]))
-        return str(content["key"])
+        return {"key": content["key"]} | {name: content[name] for name in FIELDS if name in content}
     except (KeyError, ValueError, TypeError) as error:
         raise UnusableError("its Secret holds no connection file") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -45,12 +45,12 @@ class KernelResource:
         if "delivered" in seen:  # or it goes on, and is to be followed
             self.restart_id = seen["id"]
 
-    async def create(self, request: KernelRequest, key: str) -> None:
-        """Make both; key: what the kernel's messages are signed with. KernelError."""
+    async def create(self, request: KernelRequest, keys: Mapping[str, str]) -> None:
+        """Make both; keys: of the kernel, see keys.py. KernelError."""
         self.namespace = request.namespace
         cluster = self._runtime.cluster
         # In the pod the kernel listens on all of its addresses.
-        content = kernel_resource.connection_info("0.0.0.0", key)  # noqa: S104
+        content = kernel_resource.connection_info("0.0.0.0", keys)  # noqa: S104
         secret = kernel_resource.connection_secret(request, json.dumps(content))
         await self._call(cluster.create(kinds.SECRETS, self.namespace, secret))
         try:

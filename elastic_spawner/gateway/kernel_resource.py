@@ -87,13 +87,16 @@ class Observation:
     waiting_for: str | None = None
 
 
-def connection_info(ip: str, key: str) -> dict[str, Any]:
-    """What clients need to reach a kernel, in the keys of Jupyter's connection file."""
+def connection_info(ip: str, keys: Mapping[str, str]) -> dict[str, Any]:
+    """What clients need to reach a kernel, in the fields of Jupyter's connection file.
+
+    keys: see keys.py.
+    """
     return {
         "ip": ip,
         "transport": "tcp",
         "signature_scheme": _SIGNATURE_SCHEME,
-        "key": key,
+        **keys,
         **PORTS,
     }
 

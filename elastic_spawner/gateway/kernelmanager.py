@@ -7,7 +7,7 @@ files: clients.py, introductions.py, monitor.py, proxy.py, restarts.py, sealing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.introductions import Introductions
 from elastic_spawner.gateway.kernel_resource import PORTS, Ending
+from elastic_spawner.gateway.keys import context_of_kernel
 from elastic_spawner.gateway.monitor import KernelMonitor
 from elastic_spawner.gateway.proxy import KernelProxy, KernelStart
 from elastic_spawner.gateway.restarter import ReportingRestarter
@@ -84,6 +85,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.sealing = Sealing(self)
         self._restarts = Restarts(self)
         self._starting: asyncio.Task[None] | None = None
+        self.context = context_of_kernel(self.context)  # type: ignore[has-type]
         self.monitor = KernelMonitor(self.context, self.session, self.report)
 
     def _link_dependent_props(self) -> None:
@@ -211,7 +213,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self.monitor.start(self.ip, dict(PORTS))
         await self.clients.reconnect()
 
-    def adopt(self, found: Found, key: str) -> None:
+    def adopt(self, found: Found, keys: Mapping[str, str]) -> None:
         """Serve a kernel that another process of the gateway has started.
 
         One that has ended is so for its clients; one that is on its way is waited for.
@@ -221,10 +223,10 @@ class ElasticKernelManager(RemoteKernelManager):
             display_name=found.kernel_name, interrupt_mode=found.interrupt_mode
         )
         # Websockets take it over when they open, which may be before there is a pod.
-        self.session.key = key.encode()
+        self.session.key = keys["key"].encode()
         self.announced = True
         self.process_proxy = self.kernel = KernelProxy(self, {})
-        self.process_proxy.adopt(found, key)
+        self.process_proxy.adopt(found, keys)
         start = KernelStart(found.owner, found.kernel_name, {}, self.runtime.start_timeout)
         seen = self.process_proxy.resource.observe()
         answered = found.activity.get("executionState") in (kinds.IDLE, kinds.BUSY)

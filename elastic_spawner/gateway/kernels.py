@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteMappingKernelManager
@@ -236,7 +237,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
         if kernel_id in self._kernels:
             super().stop_buffering(kernel_id)
 
-    def _serve_found(self, found: Found, key: str) -> None:
+    def _serve_found(self, found: Found, keys: Mapping[str, str]) -> None:
         file = f"{self.connection_dir}/{kernel_name(found.kernel_id)}.json"  # never written
         manager: ElasticKernelManager = self.kernel_manager_factory(
             connection_file=file,
@@ -246,7 +247,7 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
             kernel_spec_manager=self.kernel_spec_manager,
         )
         self.register(found.kernel_id, manager)
-        manager.adopt(found, key)
+        manager.adopt(found, keys)
         self._kernel_ports[found.kernel_id] = manager.ports
         self._expect_client(manager)
         manager.look()

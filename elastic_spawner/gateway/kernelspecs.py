@@ -115,6 +115,11 @@ class SpecCatalog:
         timeout = kinds.spec_of(self.get(name)).get("cullIdleTimeout")
         return None if timeout is None else int(timeout)
 
+    def encryption(self, name: str) -> str | None:
+        """How messages of the spec's kernels are encrypted; None: not."""
+        encryption = kinds.spec_of(self.get(name)).get("encryption")
+        return None if encryption in (None, "none") else str(encryption)
+
     def template_of(self, name: str) -> tuple[str, str] | None:
         """(namespace, name) of the JupyterKernelTemplate that the spec names, if any."""
         return template_reference(self.get(name))

@@ -19,7 +19,9 @@ _CONNECT_TIMEOUT_MS = 250
 
 async def heartbeat(context: Context[Any], ip: str, port: int) -> None:
     """Return once the kernel's heartbeat channel at that address has answered; until cancelled."""
-    socket = AsyncContext.shadow(context.underlying).socket(DEALER)
+    shadow = AsyncContext.shadow(context.underlying)
+    shadow.sockopts = dict(context.sockopts)  # the kernel's keys
+    socket = shadow.socket(DEALER)
     socket.linger = 0
     socket.reconnect_ivl = _RECONNECT_MS
     socket.reconnect_ivl_max = _RECONNECT_MS

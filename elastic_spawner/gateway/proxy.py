@@ -8,8 +8,7 @@ for the kernel's heartbeat. `poll` answers from the watch.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from enterprise_gateway.services.processproxies.processproxy import (
     RemoteProcessProxy,
 )
 
-from elastic_spawner.gateway import environment, kernel_resource
+from elastic_spawner.gateway import environment, kernel_resource, keys
 from elastic_spawner.gateway.adoption import Found
 from elastic_spawner.gateway.errors import KernelError, refusal
 from elastic_spawner.gateway.identity import Identity
@@ -28,6 +27,7 @@ from elastic_spawner.gateway.kernel_resource import PORTS, KernelRequest
 from elastic_spawner.gateway.probe import heartbeat
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import kinds
+from hub_service.kernelspec import CURVE
 
 # Seconds that the service may take over an interrupt; more than its own limits together.
 _INTERRUPT_TIMEOUT = 12.0
@@ -63,7 +63,7 @@ class KernelProxy(RemoteProcessProxy):
         kernel_manager.response_address = "unused"  # or a connection file is written here
         self._runtime: Runtime = kernel_manager.runtime
         self.resource = KernelResource(self._runtime, self.kernel_id)
-        self._key = ""
+        self._keys: Mapping[str, str] = {}
         self._interrupting = asyncio.Lock()
 
     async def launch_process(self, _: list[str], **kwargs: Any) -> KernelProxy:
@@ -77,21 +77,22 @@ class KernelProxy(RemoteProcessProxy):
         Raises KernelError with a sentence for the user.
         """
         start: KernelStart = kwargs["start"]
-        self._key = secrets.token_hex(32)
+        encryption = self._runtime.catalog.encryption(start.spec_name)
+        self._take(keys.new(encrypted=encryption == CURVE))
         async with self._deleted_on_failure():
-            await self.resource.create(await self._request(start), self._key)
+            await self.resource.create(await self._request(start), self._keys)
             await self._connect(start.timeout)
         return self
 
-    def adopt(self, found: Found, key: str) -> None:
+    def adopt(self, found: Found, own_keys: Mapping[str, str]) -> None:
         """Take over a kernel that another process of the gateway has started."""
-        self._key = key
+        self._take(own_keys)
         self.resource.adopt(found)
 
     def connect_to(self, ip: str) -> None:
         """Point the manager to the kernel at that address, which has answered before."""
         self.ip = ip
-        self.kernel_manager.point_to(kernel_resource.connection_info(ip, self._key))
+        self.kernel_manager.point_to(kernel_resource.connection_info(ip, self._keys))
 
     async def follow(self, incarnation: int, timeout: float) -> None:
         """Wait until the pod of that number answers, which another process has asked for.
@@ -188,6 +189,10 @@ class KernelProxy(RemoteProcessProxy):
 
     def shutdown_listener(self) -> None:
         """Nothing: there is no launcher that listens."""
+
+    def _take(self, found: Mapping[str, str]) -> None:
+        self._keys = found
+        keys.use(self.kernel_manager.context, found)
 
     async def _request(self, start: KernelStart) -> KernelRequest:
         catalog = self._runtime.catalog

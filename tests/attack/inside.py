@@ -16,6 +16,7 @@ from hub_service.kinds import (
     TEMPLATE_ACCEPTED,
     Object,
     condition,
+    status_of,
 )
 from hub_service.kube import ApiError
 from hub_service.names import kernel_name
@@ -23,6 +24,7 @@ from tests.attack.case import (
     ADMISSION,
     API_SERVER,
     CONTAINER,
+    ENCRYPTION,
     KERNEL,
     NETWORK,
     NOTHING,
@@ -32,9 +34,15 @@ from tests.attack.case import (
     Step,
     answer,
 )
-from tests.attack.stage import Stage
+from tests.attack.stage import ENCRYPTED, Stage
 
 _SECONDS = 30.0
+_PRINTS = """
+import time
+for _ in range(60):
+    print("printed", flush=True)
+    time.sleep(0.05)
+"""
 _SECRETS = "/api/v1/namespaces/jupyter-users/secrets"
 _HUBS_SECRETS = "/api/v1/namespaces/jupyter/secrets"
 _KERNELS = "/apis/kubeflow.tkestack.io/v1alpha1/namespaces/jupyter-users/jupyterkernels"
@@ -133,6 +141,35 @@ def _listening(kernel: str) -> Step:
         return Answer("heard") if reply["heard"] else Answer("silence", NETWORK)
 
     return step
+
+
+async def _listening_to_encrypted(stage: Stage) -> Answer:
+    """The same with a kernel whose spec encrypts, and with a cell that prints."""
+    kernel = await stage.ada.start_kernel(ENCRYPTED)
+    try:
+        pod = await stage.cluster.get(PODS, stage.namespace, kernel_name(kernel))
+        async with stage.ada.connect(kernel) as connection:
+            cell = await connection.submit(_PRINTS)
+            reply = await stage.notebook.run("listen", address=status_of(pod)["podIP"])
+            heard = await connection.result(cell, timeout=_SECONDS)
+    finally:
+        await stage.ada.shut_down(kernel)
+    if reply["heard"] or "printed" not in heard.text:
+        return Answer("heard", text=heard.text[:100])
+    return Answer("silence", ENCRYPTION)
+
+
+async def _encrypted_runs(stage: Stage) -> Answer:
+    """A cell in it, through the gateway, before and after a restart."""
+    kernel = await stage.mallory.start_kernel(ENCRYPTED)
+    try:
+        before = (await stage.mallory.run(kernel, "print(1)")).text
+        await stage.mallory.restart(kernel)
+        after = (await stage.mallory.run(kernel, "print(2)")).text
+    finally:
+        await stage.mallory.shut_down(kernel)
+    ran = (before, after) == ("1\n", "2\n")
+    return Answer(200) if ran else Answer(f"{before}, {after}", KERNEL)
 
 
 def _variables_of_kernel(own: bool) -> Step:
@@ -276,6 +313,8 @@ CASES = [
          _directly("own", "own"), KERNEL),
     Case("listen to what another's kernel publishes", _listening("victim"), _listening("victim"),
          NETWORK, needs_policies=True),
+    Case("listen to what another's encrypted kernel publishes", _listening_to_encrypted,
+         _encrypted_runs, ENCRYPTION),
     _template("a template with a folder of the node", _ROOT),
     _template("a template in the node's network", {"hostNetwork": True}),
     _template("a template that sees the node's processes", {"hostPID": True}),

@@ -16,6 +16,7 @@ import aiohttp
 from demo.client import Person
 from demo.install import Images, Installation, kubectl
 from hub_service.gateway import url as gateway_url
+from hub_service.kernelspec import CURVE
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     LABEL_COMPONENT,
@@ -30,6 +31,7 @@ from hub_service.names import kernel_name
 from tests.attack.places import Place, in_pod
 
 SPEC = "attacked"
+ENCRYPTED = "attacked-encrypted"
 _ACCEPTS = 60.0
 
 
@@ -143,7 +145,7 @@ async def _a_spec(
     namespace: str, images: Images, cluster: Cluster, person: Person
 ) -> AsyncIterator[None]:
     """A kernel spec with things to choose, offered to that person by now."""
-    body = {
+    body: Object = {
         "apiVersion": JUPYTER_KERNEL_SPECS.api_version,
         "kind": JUPYTER_KERNEL_SPECS.kind,
         "metadata": {"name": SPEC},
@@ -163,16 +165,20 @@ async def _a_spec(
             "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}},
         },
     }
-    with contextlib.suppress(ApiError):
-        await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, SPEC)
-    await cluster.create(JUPYTER_KERNEL_SPECS, namespace, body)
+    encrypted = {**body, "metadata": {"name": ENCRYPTED}}
+    encrypted["spec"] = {**body["spec"], "displayName": "Encrypted", "encryption": CURVE}
+    for name, spec in ((SPEC, body), (ENCRYPTED, encrypted)):
+        with contextlib.suppress(ApiError):
+            await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, name)
+        await cluster.create(JUPYTER_KERNEL_SPECS, namespace, spec)
     try:
         async with asyncio.timeout(_ACCEPTS):
-            while SPEC not in (await person.kernelspecs())["kernelspecs"]:  # noqa: ASYNC110
+            while ENCRYPTED not in (await person.kernelspecs())["kernelspecs"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         yield
     finally:
-        await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, SPEC)
+        for name in (SPEC, ENCRYPTED):
+            await cluster.delete(JUPYTER_KERNEL_SPECS, namespace, name)
 
 
 def _pods(namespace: str, selector: str) -> list[Object]:

@@ -161,4 +161,4 @@ def test_what_nobody_can_use() -> None:
     with pytest.raises(adoption.UnusableError, match="refused"):
         adoption.read(with_status(kernel, **refused))
     with pytest.raises(adoption.UnusableError, match="no connection file"):
-        adoption.key_of({"data": {}})
+        adoption.keys_of({"data": {}})
