@@ -43,7 +43,7 @@ async def _until_refused(stage: Stage, token: str, within: float) -> Answer:
         result = await _with(stage, token)
         seconds = time.monotonic() - began
         if result.denied:
-            return Answer(result.status, result.layer, f"after {seconds:.2f} s")
+            return Answer(f"{result.status} after {seconds:.2f} s", result.layer)
         if seconds > within:
             return Answer(result.status, NOTHING, f"taken for {seconds:.0f} s")
         await asyncio.sleep(0.05)

@@ -184,6 +184,22 @@ def test_namespaces_per_user_are_kubespawners() -> None:
     assert c.ElasticSpawner.user_namespace_template == "people-{username}"
 
 
+def test_users_namespaces_refuse_what_the_settings_do_not_allow() -> None:
+    enforced = "pod-security.kubernetes.io/enforce"
+    c = Config()
+    c.KubeSpawner.user_namespace_labels = {"team": "a"}
+    namespaces = {**SETTINGS, "userNamespaces": {"enabled": True}}
+
+    configure(c, namespaces)
+
+    assert c.ElasticSpawner.user_namespace_labels == {"team": "a", enforced: "restricted"}
+
+    c = Config()
+    configure(c, {**namespaces, "podSecurity": {"hostPaths": ["/data"]}})
+
+    assert enforced not in c.ElasticSpawner.user_namespace_labels
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
