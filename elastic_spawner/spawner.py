@@ -371,10 +371,16 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
 
     async def _say_stopped(self) -> None:
         """Tell the gateway that this server's token, which the hub has deleted, is good no more."""
-        if url := self._gateway_url():
-            name, namespace = str(urlsplit(url).hostname).split(".")[:2]
-            await _STOPS.tell(
-                self._cluster(), Key(namespace, name), self.user.name, datetime.now(UTC)
+        name, _, rest = str(urlsplit(self._gateway_url()).hostname).partition(".")
+        gateway = Key(rest.partition(".")[0], name)
+        if not gateway.namespace:
+            return  # none, or none of ours
+        try:
+            await _STOPS.tell(self._cluster(), gateway, self.user.name, datetime.now(UTC))
+        except ApiError as error:
+            # It finds out within half a minute.
+            self.log.warning(
+                "%s: gateway %s is not told of its stop: %s", self._log_name, gateway, error
             )
 
     def _gateway_url(self) -> str:
