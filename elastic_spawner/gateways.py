@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from elastic_spawner import user_gateway
 from elastic_spawner.errors import StartError
-from hub_service import kinds, server_stops
+from hub_service import kinds, server_stops, timestamps
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
 from hub_service.server_stops import Stop, with_new
+
+log = logging.getLogger(__name__)
 
 
 async def bring_up(
@@ -67,17 +70,24 @@ class StopsTold:
     def __init__(self) -> None:
         self._stops: dict[Key, list[Stop]] = {}
 
-    async def tell(self, cluster: Cluster, gateway: Key, owner: str, now: datetime) -> None:
-        """A server of that owner has stopped. A gateway that is gone needs no telling."""
-        stop = Stop(uuid4().hex, owner, now)
+    async def tell(self, cluster: Cluster, url: str, owner: str) -> None:
+        """A server of that owner has stopped which used the gateway at that URL.
+
+        One that is not told finds out within half a minute.
+        """
+        name, _, rest = str(urlsplit(url).hostname).partition(".")
+        gateway = Key(rest.partition(".")[0], name)
+        if not gateway.namespace:
+            return  # none, or none of ours
+        stop = Stop(uuid4().hex, owner, timestamps.now())
         stops = self._stops[gateway] = with_new(self._stops.get(gateway, ()), stop)
         body = {"metadata": {"annotations": {server_stops.ANNOTATION: server_stops.text(stops)}}}
         try:
             await cluster.merge_patch(kinds.JUPYTER_GATEWAYS, gateway.namespace, gateway.name, body)
         except ApiError as error:
-            if error.status != 404:
-                raise
             del self._stops[gateway]
+            if error.status != 404:  # let go, with its user's last server
+                log.warning("gateway %s is not told of a stopped server: %s", gateway, error)
 
 
 async def let_go(cluster: Cluster, namespace: str, name: str) -> None:

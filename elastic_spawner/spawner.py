@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from jupyterhub.utils import maybe_future
 from kubespawner import KubeSpawner
@@ -24,7 +23,7 @@ from elastic_spawner.kernels_at_stop import KnowsWhyItStops
 from elastic_spawner.progress import Notices, merged
 from hub_service import gateway, kinds, podsecurity
 from hub_service.homes import Mount, with_shared
-from hub_service.kube import Cluster, Key
+from hub_service.kube import Cluster
 from hub_service.names import safe_label
 from hub_service.namespaces import labels_of_namespace
 from hub_service.notebook_config import file_text, with_notebook_config
@@ -342,7 +341,8 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
                 await self._let_gateway_go()
             else:
                 self.log.info("%s: not asked to stop; its kernels go on", self._log_name)
-            await self._say_stopped()
+            # The hub has deleted this server's token.
+            await _STOPS.tell(self._cluster(), self._gateway_url(), self.user.name)
         finally:
             await maybe_future(super().run_post_stop_hook())
 
@@ -368,20 +368,6 @@ class ElasticSpawner(KnowsWhyItStops, KubeSpawner):
             return
         await gateways.let_go(self._cluster(), self.namespace, name)
         self.log.info("%s: gateway %s let go", self._log_name, name)
-
-    async def _say_stopped(self) -> None:
-        """Tell the gateway that this server's token, which the hub has deleted, is good no more."""
-        name, _, rest = str(urlsplit(self._gateway_url()).hostname).partition(".")
-        gateway = Key(rest.partition(".")[0], name)
-        if not gateway.namespace:
-            return  # none, or none of ours
-        try:
-            await _STOPS.tell(self._cluster(), gateway, self.user.name, datetime.now(UTC))
-        except ApiError as error:
-            # It finds out within half a minute.
-            self.log.warning(
-                "%s: gateway %s is not told of its stop: %s", self._log_name, gateway, error
-            )
 
     def _gateway_url(self) -> str:
         """Where the notebook finds its gateway; empty where it has none."""
