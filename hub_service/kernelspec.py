@@ -26,6 +26,15 @@ DEFAULT_COMMAND = ("python3", "-m", "ipykernel_launcher", "-f", "{connection_fil
 CONNECTION_PLACEHOLDER = "{connection_file}"
 INTERRUPT_MODES = ("message", "signal")
 CURVE = "curve"  # of spec.encryption
+# ipykernel writes its connection file again if there are keys for encryption in it, and ends if it
+# can't, as with one from a Secret.
+_COPY_OF_CONNECTION_FILE = "/tmp/elastic-connection.json"  # noqa: S108 - nobody else is in there
+_WITH_COPY = (
+    "sh",
+    "-c",
+    f'umask 077 && cp {CONNECTION_FILE} {_COPY_OF_CONNECTION_FILE} && exec "$@"',
+    "sh",
+)
 
 # The launcher of elastic-jupyter-operator's images: it means "the default command".
 _LAUNCHER = "kubeflow-launcher"
@@ -168,11 +177,15 @@ def _fill(container: Object, fields: Object) -> None:
     if command is not None:
         container["command"] = command
         container.pop("args", None)
+    encrypted = fields.get("encryption") == CURVE
+    file = _COPY_OF_CONNECTION_FILE if encrypted else CONNECTION_FILE
     for part in ("command", "args"):
         if part in container:
             container[part] = [
-                word.replace(CONNECTION_PLACEHOLDER, CONNECTION_FILE) for word in container[part]
+                word.replace(CONNECTION_PLACEHOLDER, file) for word in container[part]
             ]
+    if encrypted and container.get("command"):
+        container["command"] = [*_WITH_COPY, *container["command"]]
     if fields.get("env"):
         own = {variable["name"] for variable in fields["env"]}
         kept = [variable for variable in container.get("env") or [] if variable["name"] not in own]

@@ -250,3 +250,18 @@ def test_kernelspec_json_has_defaults_for_everything():
 def test_template_reference(reference, key):
     spec = a_spec(**({"template": reference} if reference else {}))
     assert kernelspec.template_reference(spec) == key
+
+
+def test_an_encrypted_kernel_has_a_connection_file_that_it_may_write():
+    spec = {"metadata": {"name": "s", "namespace": "n"}, "spec": {"image": "k"}}
+    plain = kernelspec.kernel_template(spec, None).template["spec"]["containers"][0]["command"]
+    spec["spec"]["encryption"] = "curve"
+    command = kernelspec.kernel_template(spec, None).template["spec"]["containers"][0]["command"]
+    assert command[:2] == ["sh", "-c"]
+    assert command[2].startswith("umask 077 && cp /run/elastic/connection.json /tmp/")
+    assert command[4:-1] == plain[:-1]
+    assert command[-1] in command[2]
+    spec["spec"]["encryption"] = "none"
+    assert (
+        kernelspec.kernel_template(spec, None).template["spec"]["containers"][0]["command"] == plain
+    )
