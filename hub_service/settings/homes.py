@@ -105,5 +105,7 @@ class SharedVolume(Section):
         if self.nfs is not None:
             source = {"nfs": self.nfs.model_dump()}
         else:
-            source = {"persistentVolumeClaim": {"claimName": self.claim}}
+            # Some storage can be used on several nodes only where nobody may write at all.
+            read_only = {"readOnly": True} if self.read_only else {}
+            source = {"persistentVolumeClaim": {"claimName": self.claim, **read_only}}
         return Mount(self.mount_path, source, self.sub_path, self.read_only)

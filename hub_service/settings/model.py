@@ -79,8 +79,8 @@ class Settings(Section):
     @field_validator("shared_volumes")
     @classmethod
     def _each_at_a_path_of_its_own(cls, value: list[SharedVolume]) -> list[SharedVolume]:
-        for what in ("name", "mount_path"):
-            given = [getattr(one, what) for one in value]
+        for what, attribute in (("name", "name"), ("mountPath", "mount_path")):
+            given = [getattr(one, attribute) for one in value]
             if twice := sorted({one for one in given if given.count(one) > 1}):
                 raise ValueError(f"two have the same {what}: {', '.join(twice)}")
         return value

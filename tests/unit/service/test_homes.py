@@ -6,6 +6,7 @@ from kubespawner.slugs import safe_slug
 from hub_service import homes
 from hub_service.homes import JobHome, Mount
 from hub_service.names import user_slug
+from hub_service.settings import SettingsError, parse
 from hub_service.starts import room
 
 HOME = {"persistentVolumeClaim": {"claimName": "claim-ada"}}
@@ -401,3 +402,70 @@ def test_of_a_pod_that_says_nothing_nothing_is_said():
     other = kernel_pod()
     other["metadata"]["annotations"] = {"kubeflow.tkestack.io/home": "yes"}
     assert homes.report_of(other) is None
+
+
+def test_what_all_share_is_in_notebooks_too_and_stays_where_something_else_is():
+    shared = [Mount("/srv/team", DATA), Mount("/data", HOME)]
+    pod = homes.with_shared(notebook_pod(), shared)
+    (container,) = [one for one in pod["spec"]["containers"] if one["name"] == "notebook"]
+    by_path = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert by_path["/srv/team"]["name"].startswith("elastic-home-")
+    assert by_path["/data"]["name"] == "data"
+    assert homes.with_shared(pod, shared) == pod  # the spawner may try again
+
+
+# --- settings
+
+
+def settings(**sections):
+    return parse({"gateway": {"image": "gateway"}, **sections})
+
+
+DATASETS = {"claimName": "datasets", "readOnly": True}
+
+
+def test_shared_volumes_as_pods_have_them():
+    given = settings(
+        sharedVolumes=[
+            {"name": "data", "mountPath": "/data", "claim": "datasets", "subPath": "of/2030"},
+            {
+                "name": "models",
+                "mountPath": "/models",
+                "nfs": {"server": "files", "path": "/models"},
+                "readOnly": False,
+            },
+        ]
+    )
+    assert [volume.mount() for volume in given.shared_volumes] == [
+        Mount("/data", {"persistentVolumeClaim": DATASETS}, "of/2030", True),
+        Mount("/models", {"nfs": {"server": "files", "path": "/models"}}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("volumes", "words"),
+    [
+        ([{"name": "a", "mountPath": "/a"}], "give either claim or nfs"),
+        (
+            [{"name": "a", "mountPath": "/a", "claim": "x", "nfs": {"server": "s", "path": "/"}}],
+            "give either claim or nfs",
+        ),
+        ([{"name": "a", "mountPath": "a", "claim": "x"}], "mountPath"),
+        ([{"name": "a", "mountPath": "/run/elastic/x", "claim": "x"}], "connection file"),
+        ([{"name": "a", "mountPath": "/run", "claim": "x"}], "connection file"),
+        ([{"name": "a", "mountPath": "/", "claim": "x"}], "mountPath"),
+        (
+            [{"name": n, "mountPath": "/a", "claim": "x"} for n in ("a", "b")],
+            "two have the same mountPath: /a",
+        ),
+    ],
+)
+def test_shared_volumes_that_can_not_be(volumes, words):
+    with pytest.raises(SettingsError, match=words):
+        settings(sharedVolumes=volumes)
+
+
+def test_a_job_has_no_home_unless_it_is_said_where():
+    assert settings().homes.jobs.claim is None
+    with pytest.raises(SettingsError, match=r"homes\.elsewhere"):
+        settings(homes={"elsewhere": "anywhere"})
