@@ -126,7 +126,7 @@ class Homes:
         if held and (fault := room.never_fits(result, await self._nodes())):
             if not self._rule.without:
                 return fault
-            elsewhere = f"The kernel runs without them. {fault.message}"
+            elsewhere = f"The kernel runs without your files. {fault.message}"
             left_out += one_node
             result, titles, problems = self._furnished(pod, home, left_out, [], None)
         there += [f"{title}, as in {home.origin}." for title in titles]

@@ -189,7 +189,7 @@ async def test_a_volume_of_one_node_brings_the_kernel_there_or_says_why_not(
             seen = await observed.kernel(alone, home_of)
             said = home_of(status_of(seen)) or {}
             assert (said["status"], said["reason"]) == ("False", "HomeElsewhere")
-            assert "The kernel runs without them" in said["message"]
+            assert "The kernel runs without your files" in said["message"]
         await leave(cluster, observed.namespace)
 
 
