@@ -42,7 +42,7 @@ async def attack(
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(Cluster.from_environment())
         house = House(installation, stack)
-        mallory, ada = await house.open("mallory"), await house.open("ada")
+        (mallory, _), (ada, _) = await house.start_anew("mallory"), await house.start_anew("ada")
         stage = await stack.enter_async_context(
             a_stage(installation, images, cluster, mallory, ada)
         )

@@ -68,8 +68,13 @@ async def _printed(stage: Stage, kernel: str, code: str) -> str:
         messages=[_cell(code)],
         seconds=_PATIENCE,
     )
-    streams = [json.loads(heard)["content"] for heard in reply["heard"] if '"stream"' in heard]
-    return "".join(one["text"] for one in streams if one["name"] == "stdout").strip()
+    text = ""
+    for message in map(json.loads, reply["heard"]):
+        if message["msg_type"] == "clear_output":  # what it waited for, until it ran
+            text = ""
+        elif message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
+            text += message["content"]["text"]
+    return text.strip()
 
 
 def _cell(code: str) -> str:
