@@ -314,7 +314,7 @@ CASES = [
     Case("listen to what another's kernel publishes", _listening("victim"), _listening("victim"),
          NETWORK, needs_policies=True),
     Case("listen to what another's encrypted kernel publishes", _listening_to_encrypted,
-         _encrypted_runs, ENCRYPTION),
+         _encrypted_runs, ENCRYPTION, quick=False),
     _template("a template with a folder of the node", _ROOT),
     _template("a template in the node's network", {"hostNetwork": True}),
     _template("a template that sees the node's processes", {"hostPID": True}),
