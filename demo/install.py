@@ -81,7 +81,8 @@ def settings_of_values(images: Images, overrides: Mapping[str, Any] | None = Non
         "imagePullPolicy": images.pull_policy,
     }
     for section, keys in (overrides or {}).items():
-        settings[section] = {**settings.get(section, {}), **keys}
+        present = settings.get(section, {})
+        settings[section] = {**present, **keys} if isinstance(keys, Mapping) else keys
     return settings
 
 
@@ -94,7 +95,8 @@ def install(
 ) -> Installation:
     """Apply everything and wait until the hub and the shared gateway answer. Idempotent.
 
-    overrides: settings in place of those in helm-values/elastic.yaml, by section.
+    overrides: settings in place of those in helm-values/elastic.yaml, by section; what is no
+    mapping as a whole.
     extra_config: Python that the hub's configuration ends with.
     restart: replace hub and gateway even where their manifests did not change (new images under
     an old name).

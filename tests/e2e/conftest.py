@@ -14,8 +14,8 @@ from demo.observe import kernels_of, watching
 from hub_service.kinds import JUPYTER_KERNELS, LABEL_OWNER, Object
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
-from tests.e2e.modes import MODES, Mode
-from tests.e2e.support import House, OneKernel, everybody_leaves
+from tests.e2e.modes import MODES, SPECIAL, Mode
+from tests.e2e.support import House, OneKernel, everybody_leaves, give_out_class_data
 from tests.z2jh import chart as by_chart
 
 # Whatever can put a GPU into a notebook's pod does so in this hub, for all tests.
@@ -66,14 +66,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = list(MODES)
     if "per_user" in marked:
         names = [name for name in names if MODES[name].is_per_user]
-    modes = [MODES[name] for name in names]
+    names = [name for name in SPECIAL if name in marked] or names
+    modes = [(MODES | SPECIAL)[name] for name in names]
     metafunc.parametrize("mode", modes, ids=names, scope="session")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One mode after the other: each change of it installs the hub anew."""
-    order = list(MODES)
+    order = [*MODES, *SPECIAL]
 
     def place(item: pytest.Item) -> int:
         callspec = getattr(item, "callspec", None)
@@ -88,7 +89,10 @@ def installation(images: Images, mode: Mode) -> Iterator[Installation]:
     if not os.environ.get("KUBECONFIG"):
         pytest.skip("no cluster: KUBECONFIG is not set (`make test` sets one up)")
     way = by_chart if os.environ.get(by_chart.VARIABLE) else by_manifests
-    installed = way.install(images, mode.overrides, extra_config=GREEDY_NOTEBOOKS)
+    profiles = f"\nc.KubeSpawner.profile_list += {mode.profiles!r}\n"
+    installed = way.install(images, mode.overrides, extra_config=GREEDY_NOTEBOOKS + profiles)
+    if mode.has_class_data:
+        give_out_class_data(images, installed.namespace)
     yield installed
     for target in ("deployment/hub", "deployment/proxy"):
         print(kubectl("-n", HUB_NAMESPACE, "logs", target, "--tail=400"))

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import yaml
+
+from demo.install import ROOT
 from hub_service.names import user_gateway_name
 
 
@@ -18,6 +21,12 @@ class Mode:
 
     name: str
     overrides: dict[str, Any] = field(default_factory=dict)
+    profiles: list[Any] = field(default_factory=list)  # of the spawn page, beside the tests' own
+
+    @property
+    def has_class_data(self) -> bool:
+        """Whether kernels have the volume of examples/course."""
+        return self.overrides.get("sharedVolumes") == _CLASS_DATA["sharedVolumes"]
 
     @property
     def is_per_user(self) -> bool:
@@ -40,8 +49,22 @@ class Mode:
         return shared, "elastic-gateway"
 
 
+# What examples/course has of the settings: without a namespace for each user, one claim does.
+_CLASS_DATA = {
+    "sharedVolumes": [{"name": "class-data", "mountPath": "/data", "claim": "class-data"}]
+}
 _PER_USER = {"gateway": {"mode": "per-user"}}
 _NAMESPACES = {"userNamespaces": {"enabled": True}}
+
+
+def _team() -> Mode:
+    """helm-values/namespaces-per-user.yaml, and a folder that the team shares."""
+    values = yaml.safe_load((ROOT / "helm-values" / "namespaces-per-user.yaml").read_text())
+    folder = {"name": "team", "mountPath": "/srv/team", "claim": "team", "readOnly": False}
+    overrides = {**values["custom"]["elastic"], "sharedVolumes": [folder]}
+    return Mode("team", overrides, values["singleuser"]["profileList"])
+
+
 MODES = {
     mode.name: mode
     for mode in (
@@ -51,3 +74,5 @@ MODES = {
         Mode("per-user-namespaces", {**_PER_USER, **_NAMESPACES}),
     )
 }
+# For the tests that say so by a mark of that name, and no others.
+SPECIAL = {mode.name: mode for mode in (Mode("course", _CLASS_DATA), _team())}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from demo.client import Person, RequestFailedError
-from demo.install import HUB_NAMESPACE, Installation, kubectl
+from demo.install import HUB_NAMESPACE, ROOT, Images, Installation, kubectl
 from demo.observe import gpus_held, watching
 from hub_service.kinds import (
     COMPONENT_KERNEL,
@@ -23,6 +23,8 @@ from hub_service.kinds import (
 )
 from hub_service.kube.client import Cluster
 from hub_service.names import safe_label
+
+COURSE = ROOT / "examples" / "course"
 
 OneKernel = Callable[[str], Awaitable[Object]]
 
@@ -85,6 +87,36 @@ def everybody_leaves(installation: Installation) -> None:
             await admin.delete_others()
 
     asyncio.run(delete_users())
+
+
+def give_out_class_data(images: Images, namespace: str) -> None:
+    """Make the volume of examples/course, and put the measurements there, as a teacher would."""
+    kubectl("-n", namespace, "apply", "-f", str(COURSE / "volume.yaml"))
+    data = {"name": "data", "persistentVolumeClaim": {"claimName": "class-data"}}
+    writer = {
+        "name": "writer",
+        "image": images.name("kernel"),
+        "imagePullPolicy": images.pull_policy,
+        "command": ["sh", "-c", 'printf %s "$TEXT" > /data/measurements.csv'],
+        "env": [{"name": "TEXT", "value": (COURSE / "measurements.csv").read_text()}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "class-data", "namespace": namespace},
+        "spec": {"restartPolicy": "Never", "containers": [writer], "volumes": [data]},
+    }
+    kubectl("apply", "-f", "-", manifest=json.dumps(pod))
+    succeeded = "--for=jsonpath={.status.phase}=Succeeded"
+    kubectl("-n", namespace, "wait", succeeded, "--timeout=60s", "pod/class-data")
+    kubectl("-n", namespace, "delete", "pod", "class-data")
 
 
 async def gpus_become(
