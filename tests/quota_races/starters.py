@@ -100,14 +100,17 @@ class Gateways:
                 await asyncio.sleep(1.0)
 
     async def end(self, kernel: Object) -> None:
-        """As Starter. What one gateway doesn't know of yet, the other one does; 503: it stays."""
+        """As Starter. What one gateway doesn't know of yet, the other one does."""
         spec = spec_of(kernel)
-        for _ in range(2):
+        unknown = 0
+        while unknown < 2:
             url = f"{next(self._urls)}/api/kernels/{spec['kernelID']}"
             async with self._session.delete(url, headers=self._as(spec["owner"])) as answer:
                 if answer.status == 204:
                     return
                 assert answer.status in (404, 503), (answer.status, await answer.text())
+                unknown += answer.status == 404
+            await asyncio.sleep(0 if answer.status == 404 else 1.0)
 
     def _as(self, user: str) -> dict[str, str]:
         if user not in self._tokens:
