@@ -170,7 +170,7 @@ class User:
         self, kernel: Kernel, sent: str, wanted: str, patience: float
     ) -> tuple[Outcome, str]:
         """Follow a cell to its end; what it printed, and whether `wanted` was among that."""
-        text, replied, limit = "", "", time.monotonic() + patience
+        text, replied, idle, limit = "", "", False, time.monotonic() + patience
         try:
             while True:
                 message = await self._connection(kernel).receive(
@@ -188,14 +188,15 @@ class User:
                     replied = content["status"]
                     # Output and reply come over two channels: the last of it may be on its way.
                     limit = min(limit, time.monotonic() + 2)
-                if replied == "ok" and wanted in text and (wanted or state == "idle"):
+                idle |= state == "idle"  # what it printed comes before
+                if replied == "ok" and idle and wanted in text:
                     return Outcome.RESULT, text
                 if replied and replied != "ok":
                     return Outcome.TOLD, text
         except TimeoutError:
             if not replied:
                 return Outcome.SILENCE, text
-            return (Outcome.BARE if wanted else Outcome.RESULT), text
+            return (Outcome.RESULT if wanted in text else Outcome.BARE), text
         except ConnectionError:
             return Outcome.CLOSED, text
 
