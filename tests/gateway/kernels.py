@@ -103,7 +103,7 @@ class Kernels:
         decision = (
             restart.Refuse(kinds.spec_of(item)["restart"]["id"], stuck)
             if stuck
-            else restart.decide(item, kernels.desired_pod(item), NEVER, now)
+            else restart.decide(item, kernels.desired_pod(item), None, NEVER, now)
         )
         assert decision is not None
         item = await self.write(item, restart.status_of_begun(decision, item, now))

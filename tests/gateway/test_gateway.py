@@ -282,22 +282,25 @@ async def test_overlapping_starts_keep_their_environments(gateway: Gateway) -> N
 
 async def test_a_client_chooses_nothing_that_matters(gateway: Gateway) -> None:
     alice = gateway.client("alice")
-    wanted = {
+    known_elsewhere = {
         "KERNEL_ID": "11111111-1111-4111-8111-111111111111",
         "KERNEL_USERNAME": "root",
         "KERNEL_IMAGE": "evil",
         "KERNEL_NAMESPACE": "kube-system",
         "KERNEL_SERVICE_ACCOUNT_NAME": "admin",
-        "KERNEL_UNDECLARED": "x",
-        "LD_PRELOAD": "/evil.so",
-        "KERNEL_COLOUR": "$(PATH) blue",
     }
-    body = {"name": "python", "env": wanted, "kernel_id": wanted["KERNEL_ID"], "path": "/etc"}
+    for name, value in known_elsewhere.items():
+        body = {"name": "python", "env": {name: value}}
+        answer = await alice.request("POST", "/api/kernels", body)
+        assert (answer.status, f"env.{name}" in answer.body["message"]) == (400, True)
 
+    env = {"KERNEL_UNDECLARED": "x", "LD_PRELOAD": "/evil.so", "KERNEL_COLOUR": "$(PATH) blue"}
+    wanted = known_elsewhere["KERNEL_ID"]
+    body = {"name": "python", "env": env, "kernel_id": wanted, "path": "/etc"}
     answer = await alice.request("POST", "/api/kernels", body)
 
     kernel = answer.body["id"]
-    assert kernel != wanted["KERNEL_ID"]
+    assert kernel != wanted
     resource = gateway.kernels.of(kernel)
     (container,) = resource["spec"]["template"]["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}

@@ -42,7 +42,7 @@ async def test_who_is_named_sees_and_starts_it(
     gateway: Gateway, limited: None, name: str, groups: tuple[str, ...]
 ) -> None:
     client = of_groups(gateway, name, *groups)
-    assert await listed(client) == {"python", "gpu"}
+    assert await listed(client) >= {"python", "gpu"}
     assert (await client.request("GET", "/api/kernelspecs/gpu")).status == 200
     kernel = await client.start("gpu")
     assert gateway.kernels.of(kernel)["spec"]["kernelSpecName"] == "gpu"
@@ -57,14 +57,16 @@ async def test_for_others_it_is_as_if_there_were_none(
     gateway: Gateway, limited: None, name: str, groups: tuple[str, ...]
 ) -> None:
     client = of_groups(gateway, name, *groups)
-    assert await listed(client) == {"python"}
+    names = await listed(client)
+    assert ("python" in names, "gpu" in names) == (True, False)
     for path in ("/api/kernelspecs/gpu", f"/api/kernelspecs?user={name}/gpu"):
         assert (await client.request("GET", path)).status == 404, path
     for wanted in ("gpu", "gpu--size-large"):
         env = {"KERNEL_USERNAME": "teacher", "KERNEL_GROUPS": "course"}
         answer = await client.request("POST", "/api/kernels", {"name": wanted, "env": env})
         assert (answer.status, answer.body["reason"]) == (404, "NoSuchKernelSpec")
-        assert answer.body["message"].endswith("there are: python.")
+        assert "python" in answer.body["message"].partition("there are: ")[2]
+        assert "gpu," not in answer.body["message"]
     made = [k for k in gateway.kernels.cache.store if k["spec"]["owner"] == name]
     assert made == []
 
