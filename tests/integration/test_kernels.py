@@ -47,6 +47,7 @@ async def test_a_kernel_gets_a_pod_and_a_status(
     assert {c["type"]: c["status"] for c in status["conditions"]} == {
         "Admitted": "True",
         "TemplateAccepted": "True",
+        "HomeMounted": "False",  # no notebook server is there
         "Running": "True",
     }
     assert pod["spec"]["automountServiceAccountToken"] is False
