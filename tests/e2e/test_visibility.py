@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,8 +19,16 @@ NAME = "for-some"
 GROUP = "deep-learning"
 
 
+@pytest.fixture
+async def undone(house: House, cluster: Cluster) -> AsyncIterator[contextlib.AsyncExitStack]:
+    """What is to be undone while the hub and the cluster can still be reached."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield stack
+
+
 async def test_a_kernel_for_a_group(
     house: House,
+    undone: contextlib.AsyncExitStack,
     cluster: Cluster,
     kernels: Reflector,
     installation: Installation,
@@ -30,7 +39,7 @@ async def test_a_kernel_for_a_group(
     await admin.login()
     await lin.login()
     await admin.make_group(GROUP, "lin")
-    house.stack.push_async_callback(admin.delete_group, GROUP)
+    undone.push_async_callback(admin.delete_group, GROUP)
     spec = {
         "apiVersion": JUPYTER_KERNEL_SPECS.api_version,
         "kind": JUPYTER_KERNEL_SPECS.kind,
@@ -38,11 +47,9 @@ async def test_a_kernel_for_a_group(
         "spec": {"image": images.name("kernel"), "visibility": {"groups": [GROUP]}},
     }
     await cluster.create(JUPYTER_KERNEL_SPECS, installation.namespace, spec)
-    house.stack.push_async_callback(
-        cluster.delete, JUPYTER_KERNEL_SPECS, installation.namespace, NAME
-    )
+    undone.push_async_callback(cluster.delete, JUPYTER_KERNEL_SPECS, installation.namespace, NAME)
     lin, ada = await house.open("lin"), await house.open("ada")
-    house.stack.push_async_callback(lin.stop_server)
+    undone.push_async_callback(lin.stop_server)
 
     assert NAME in (await lin.kernelspecs())["kernelspecs"]
     kernel = await lin.start_kernel(NAME)
