@@ -35,6 +35,8 @@ MAIN, GATEWAY = ".venv/bin/python", ".venv-gateway/bin/python"
 CLUSTER = "tests"
 # What leads to an existing cluster, and to the hub on it.
 _ACCESS = ("KUBECONFIG", "KUBECTL", "HUB_URL")
+# Suites of local clusters only.
+_LOCAL = {"faults", "local-cluster"}
 # By LONG_TESTS: which tests of a suite run.
 _SELECTIONS = {"": ["-m", "not long"], "only": ["-m", "long"], "too": []}
 _NO_CLUSTER = (
@@ -63,6 +65,8 @@ SUITES = {
         Suite("gateway", "tests/gateway", GATEWAY, cluster=True),
         Suite("integration", "tests/integration", cluster=True),
         Suite("end-to-end", "tests/e2e", cluster=True),
+        # A few: `make faults` is the long run. They strike the node itself.
+        Suite("faults", "tests/faults", cluster=True),
         Suite("local-cluster", "tests/localcluster"),  # starts its own
         # The same hub by the chart of Zero to JupyterHub, where Z2JH_CHART names one.
         # Not beside the suites above: both hubs have the same names.
@@ -148,7 +152,7 @@ def main() -> int:
     named = options.suites or [suite.name for suite in SUITES.values() if not suite.needs]
     suites = [SUITES[name] for name in named]
     if options.existing:
-        suites = [suite for suite in suites if suite.name != "local-cluster"]
+        suites = [suite for suite in suites if suite.name not in _LOCAL]
     for suite in suites:
         if suite.needs and not os.environ.get(suite.needs):
             parser.error(f"{suite.name} can't run, nothing was tested: {suite.needs} is not set")

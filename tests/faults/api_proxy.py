@@ -182,10 +182,12 @@ async def proxied(cluster: Cluster, init: int, rng: random.Random) -> AsyncItera
         application = web.Application(middlewares=[_unreachable], client_max_size=2**26)
         application.router.add_route("*", "/{path:.*}", proxy.answer)
         # A pod that hangs up ends what was asked for it.
-        runner = web.AppRunner(application, handler_cancellation=True, access_log=None)
+        runner = web.AppRunner(
+            application, handler_cancellation=True, access_log=None, shutdown_timeout=1
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, cluster.host_address, 0, ssl_context=outside, shutdown_timeout=1)
+        site = web.TCPSite(runner, cluster.host_address, 0, ssl_context=outside)
         await site.start()
         port = runner.addresses[0][1]
         stack.enter_context(_led_to(cluster, init, f"{cluster.host_address}:{port}"))
