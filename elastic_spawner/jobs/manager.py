@@ -1,9 +1,7 @@
 """A kernel manager as nbclient wants one, whose kernel is one of the gateway's.
 
-papermill uses it through `engine.py`; anything else on nbclient by its name:
-
-    jupyter execute --NotebookClient.kernel_manager_class=\\
-        elastic_spawner.jobs.manager.GatewayKernelManager notebook.ipynb
+papermill uses it through `engine.py`; anything else on nbclient by name:
+`NotebookClient(notebook, kernel_manager_class=GatewayKernelManager)`.
 """
 
 from __future__ import annotations
