@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +24,8 @@ from hub_service.kube import ApiError, Cluster, Reflector
 _LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 _LEASE_NAMESPACE = "kube-node-lease"
 _PODS_A_NODE = 100
+# At rest are so many requests in so many seconds: the Lease's, and a few.
+_QUIET, _WINDOW = 10, 5.0
 _MINUTE = 60.0
 _SECONDS = 120.0
 
@@ -49,6 +52,15 @@ async def measure(cluster: Cluster, count: int, starts: int) -> dict[str, float]
 async def _force(cluster: Cluster, namespace: str, name: str) -> None:
     with contextlib.suppress(ApiError):
         await cluster.delete(PODS, namespace, name, grace_period=0)
+
+
+async def _at_rest(one: Service) -> None:
+    """Until the service has done what the starts left to do, such as to write their Events."""
+    async with asyncio.timeout(_SECONDS):
+        done, before = one.requests(), -math.inf
+        while done - before > _QUIET:
+            await asyncio.sleep(_WINDOW)
+            before, done = done, one.requests()
 
 
 async def _alive(
@@ -112,7 +124,7 @@ async def _rest(
     cluster: Cluster, namespace: str, one: Service, names: list[str]
 ) -> dict[str, float]:
     """A minute in which each kernel's activity is reported once, evenly spread."""
-    await asyncio.sleep(5)  # what the starts left to do
+    await _at_rest(one)
     cpu, requests, started = one.cpu_seconds(), one.requests(), time.monotonic()
     pause = _MINUTE / len(names)
     for number, name in enumerate(names):

@@ -4,7 +4,7 @@ from localcluster.pruning import superseded
 
 # As `ctr images list` prints them, cut short.
 LISTED = """\
-docker.io/elastic/hub:dev    manifest.v2+json sha256:new 396 MiB linux/amd64 inputs=1
+default.example/elastic/hub:dev manifest.v2+json sha256:new 396 MiB linux/amd64 inputs=1
 localhost/elastic/hub:dev    manifest.v2+json sha256:new 396 MiB linux/amd64 inputs=1
 registry/r@sha256:0f         manifest.v2+json sha256:own   1 MiB linux/amd64 -
 sha256:11                    manifest.v2+json sha256:new 396 MiB linux/amd64 managed
