@@ -385,7 +385,7 @@ class ElasticKernelManager(RemoteKernelManager):
             return
         if ending := proxy.resource.ending():
             if ending.reason == kinds.Reason.COMPLETED and self.sealing.held:
-                self.sealing.sealed_elsewhere()  # the end is seen before the word that asked for it
+                self.sealing.end_as_culled()  # the end is seen before the word that asked for it
                 return
             told = endings.of_kernel(
                 ending, self.monitor.activity, restartable=proxy.resource.exists()

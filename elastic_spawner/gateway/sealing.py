@@ -65,11 +65,11 @@ class Sealing:
             self.release()
             return False
         self._manager.request_shutdown()
-        self.sealed_elsewhere()
+        self.end_as_culled()
         return True
 
-    def sealed_elsewhere(self) -> None:
-        """Another process of the gateway has asked the kernel to end: tell this one's clients."""
+    def end_as_culled(self) -> None:
+        """The kernel was asked to end, by this process or another: tell this one's clients."""
         self.sealed = True
         self._let_go()
         since = self._manager.monitor.activity.last_activity
