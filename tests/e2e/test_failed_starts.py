@@ -19,6 +19,7 @@ from hub_service.kinds import (
 from hub_service.kube import Cluster
 from tests.e2e.support import House, Told, attempt
 from tests.integration import registry
+from tests.integration.support import an_object
 
 pytestmark = pytest.mark.one_mode
 
@@ -74,15 +75,6 @@ CASES = {
 }  # fmt: skip
 
 
-def document(resource: Resource, name: str, spec: Object) -> Object:
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }
-
-
 @pytest.fixture
 async def specs(cluster: Cluster, namespace: str, images: Images) -> AsyncIterator[None]:
     """Kernel specs that can't be started from, and a registry without images."""
@@ -90,7 +82,7 @@ async def specs(cluster: Cluster, namespace: str, images: Images) -> AsyncIterat
     made: list[tuple[Resource, str]] = [(PODS, registry.NAME)]
 
     async def make(resource: Resource, name: str, spec: Object) -> None:
-        await cluster.create(resource, namespace, document(resource, name, spec))
+        await cluster.create(resource, namespace, an_object(resource, name, spec))
         made.append((resource, name))
 
     try:
