@@ -18,10 +18,12 @@ from hub_service.kinds import RUNNING, Object, is_deleting, is_true, spec_of, st
 # An interrupt that comes late hits another cell than the one that it was meant for.
 MAX_AGE = timedelta(seconds=10)
 
-# Sends SIGINT to each process of one group: of process 1's, or where that is the supervisor (see
-# `inplace`, "supervised" below), of its first child's, the kernel's; what it adopted came later.
-# `kill` can't address process 1's group itself: -1 stands for every process there is. Only what any
-# `sh` has is used.
+# Sends SIGINT to one process group: process 1's, or where that is the supervisor (see `inplace`,
+# "supervised" below) its first child's, the kernel's; what it adopted came later.
+# A group with a number of its own gets it at once, as from a terminal. `kill` can't address process
+# 1's group (-1 stands for every process there is): the kernel gets it first, then the others, as a
+# kernel that waits for a program lets it pass; after the program's end it would meet the kernel
+# between two cells, which ends R. Only what any `sh` has is used.
 _SCRIPT = """
 read_stat() {
     read -r line 2>/dev/null <"$1" || return 1
@@ -29,20 +31,27 @@ read_stat() {
     parent=$2 group=$3 started=${20}
 }
 read_stat /proc/1/stat || exit 3
-wanted=$group first=
+kernel=1 wanted=$group first=
 if [ "$1" = supervised ]; then
     for stat in /proc/[0-9]*/stat; do
         read_stat "$stat" && [ "$parent" = 1 ] || continue
-        if [ -z "$first" ] || [ "$started" -lt "$first" ]; then first=$started wanted=$group; fi
+        if [ -z "$first" ] || [ "$started" -lt "$first" ]; then
+            first=$started wanted=$group kernel=${stat#/proc/} kernel=${kernel%/stat}
+        fi
     done
 fi
-sent=0
+if [ "$wanted" -gt 1 ]; then
+    kill -INT "-$wanted"
+    exit
+fi
+kill -INT "$kernel" || exit
 for stat in /proc/[0-9]*/stat; do
     read_stat "$stat" && [ "$group" = "$wanted" ] || continue
     pid=${stat#/proc/}
-    kill -INT "${pid%/stat}" 2>/dev/null && sent=$((sent + 1))
+    pid=${pid%/stat}
+    [ "$pid" = "$kernel" ] || kill -INT "$pid" 2>/dev/null
 done
-[ "$sent" -gt 0 ]
+exit 0
 """
 
 

@@ -12,7 +12,6 @@ from demo.install import Images
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     JUPYTER_KERNEL_TEMPLATES,
-    PODS,
     Object,
     Resource,
 )
@@ -78,27 +77,29 @@ CASES = {
 @pytest.fixture
 async def specs(cluster: Cluster, namespace: str, images: Images) -> AsyncIterator[None]:
     """Kernel specs that can't be started from, and a registry without images."""
-    node = await registry.serve(cluster, namespace, images.name("kernel"), images.pull_policy)
-    made: list[tuple[Resource, str]] = [(PODS, registry.NAME)]
+    made: list[tuple[Resource, str]] = []
 
     async def make(resource: Resource, name: str, spec: Object) -> None:
         await cluster.create(resource, namespace, an_object(resource, name, spec))
         made.append((resource, name))
 
-    try:
-        for case_name, case in CASES.items():
-            name = PREFIX + case_name
-            spec = {"image": images.name("kernel"), **case.spec}
-            if registry.ADDRESS in spec["image"]:
-                spec["nodeSelector"] = {"kubernetes.io/hostname": node}
-            if case.pod_spec is not None:
-                await make(JUPYTER_KERNEL_TEMPLATES, name, {"template": {"spec": case.pod_spec}})
-                spec["template"] = {"name": name}
-            await make(JUPYTER_KERNEL_SPECS, name, spec)
-        yield
-    finally:
-        for resource, name in made:
-            await cluster.delete(resource, namespace, name, grace_period=0)
+    async with registry.serving(cluster, images.name("kernel"), images.pull_policy) as node:
+        try:
+            for case_name, case in CASES.items():
+                name = PREFIX + case_name
+                spec = {"image": images.name("kernel"), **case.spec}
+                if registry.ADDRESS in spec["image"]:
+                    spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+                if case.pod_spec is not None:
+                    await make(
+                        JUPYTER_KERNEL_TEMPLATES, name, {"template": {"spec": case.pod_spec}}
+                    )
+                    spec["template"] = {"name": name}
+                await make(JUPYTER_KERNEL_SPECS, name, spec)
+            yield
+        finally:
+            for resource, name in made:
+                await cluster.delete(resource, namespace, name)
 
 
 async def test_what_can_not_start_tells_its_user_why(house: House, specs: None) -> None:

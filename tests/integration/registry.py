@@ -5,7 +5,11 @@ Container runtimes speak plain HTTP to loopback addresses, so that nothing has t
 
 from __future__ import annotations
 
-from hub_service.kinds import PODS, Object
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hub_service.kinds import NAMESPACES, PODS, Object
 from hub_service.kube import Cluster
 from tests.integration.support import DEADLINE, reflecting
 
@@ -34,21 +38,26 @@ http.server.ThreadingHTTPServer(("127.0.0.1", {PORT}), Registry).serve_forever()
 """
 
 
-NAME = "registry"
+_NAME = "registry"
 
 
-async def serve(cluster: Cluster, namespace: str, image: str, pull_policy: str) -> str:
-    """Start it from an image that has Python; the name of its node, once it runs."""
+@asynccontextmanager
+async def serving(cluster: Cluster, image: str, pull_policy: str) -> AsyncIterator[str]:
+    """Run it from an image that has Python; yields the name of its node.
+
+    In a namespace of its own: where kernels run, no pod may use its node's network.
+    """
+    namespace = f"{_NAME}-{secrets.token_hex(3)}"
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": NAME},
+        "metadata": {"name": _NAME},
         "spec": {
             "hostNetwork": True,
             "terminationGracePeriodSeconds": 0,
             "containers": [
                 {
-                    "name": NAME,
+                    "name": _NAME,
                     "image": image,
                     "imagePullPolicy": pull_policy,
                     "command": ["python3", "-c", _PROGRAM],
@@ -60,11 +69,18 @@ async def serve(cluster: Cluster, namespace: str, image: str, pull_policy: str) 
             ],
         },
     }
-    async with reflecting(cluster, PODS, namespace) as pods:
-        await cluster.create(PODS, namespace, body)
-        pod = await pods.wait_for((namespace, NAME), _is_ready, DEADLINE)
-    assert pod is not None
-    return str(pod["spec"]["nodeName"])
+    await cluster.create(NAMESPACES, None, {"metadata": {"name": namespace}})
+    try:
+        async with reflecting(cluster, PODS, namespace) as pods:
+            await cluster.create(PODS, namespace, body)
+            pod = await pods.wait_for((namespace, _NAME), _is_ready, DEADLINE)
+            assert pod is not None
+            yield str(pod["spec"]["nodeName"])
+            # Its port is the node's: the next one could not have it before.
+            await cluster.delete(PODS, namespace, _NAME, grace_period=0)
+            await pods.wait_for((namespace, _NAME), lambda pod: pod is None, DEADLINE)
+    finally:
+        await cluster.delete(NAMESPACES, None, namespace)
 
 
 def _is_ready(pod: Object | None) -> bool:

@@ -144,9 +144,10 @@ def table() -> Any:
 
 
 @pytest.fixture
-async def node(cluster: Cluster, namespace: str, images: Images) -> str:
+async def node(cluster: Cluster, images: Images) -> AsyncIterator[str]:
     """The node on whose loopback address the registry answers."""
-    return await registry.serve(cluster, namespace, images.name("kernel"), images.pull_policy)
+    async with registry.serving(cluster, images.name("kernel"), images.pull_policy) as name:
+        yield name
 
 
 @pytest.fixture
