@@ -17,6 +17,7 @@ def furnishing(cluster: Cluster, config: Settings, watches: Watches, starts: Sta
         servers=watches.notebook_pods,
         pods=watches.pods,
         nodes=starts.known_nodes,
+        may_grow=config.start.autoscaler,
         rule=_rule(config),
     )
 

@@ -12,6 +12,7 @@ from hub_service.kinds import (
     ANNOTATION_HOME_CLAIM,
     CLAIMS,
     Object,
+    Reason,
     annotations_of,
     name_of,
     namespace_of,
@@ -37,7 +38,8 @@ def home_of(pod: Object) -> str | None:
 class Homes:
     """Furnishes kernels' pods. `servers` needs the index BY_SERVER, `pods` BY_HOME.
 
-    nodes: those of the cluster, none where they may not be known.
+    nodes: those of the cluster, none where they may not be known. may_grow: whether others may be
+    added.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Homes:
         servers: Reflector,
         pods: Reflector,
         nodes: Callable[[], Awaitable[Sequence[room.Node]]],
+        may_grow: bool,
         rule: Rule,
     ) -> None:
         self._cluster = cluster
         self._servers = servers
         self._pods = pods
         self._nodes = nodes
+        self._may_grow = may_grow
         self._rule = rule
 
     async def furnish(self, kernel: Object, pod: Object) -> Object | Fault:
@@ -123,8 +127,10 @@ class Homes:
             left_out += one_pod
         result, titles, problems = self._furnished(pod, home, left_out, one_node, node)
         held = room.home_node(result) is not None
-        if held and (fault := room.never_fits(result, await self._nodes())):
-            if not self._rule.without:
+        if held and (
+            fault := room.never_fits(result, await self._nodes(), may_grow=self._may_grow)
+        ):
+            if not self._rule.without or fault.reason != Reason.HOME_ELSEWHERE:
                 return fault
             elsewhere = f"The kernel runs without your files. {fault.message}"
             left_out += one_node

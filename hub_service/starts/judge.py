@@ -179,9 +179,8 @@ def _without_node(
         message = f"A node is being added to the cluster for this kernel. ({said})"
         state = PodState(Phase.PENDING, Reason.SCALING_UP, message)
         return _within(SCHEDULING, state, made, times, now)
-    # A node that is added is none that the kernel's files are on.
-    may_grow = (scaling is not None or times.autoscaler) and not room.home_node(pod)
-    if not may_grow and (never := room.never_fits(pod, nodes)):
+    may_grow = scaling is not None or times.autoscaler
+    if never := room.never_fits(pod, nodes, may_grow=may_grow):
         return _failed(never._replace(message=f"{never.message}{cause}"), made)
     if scaling is not None:
         cause = f" ({words} {pod_events.message(scaling)})"

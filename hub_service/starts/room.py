@@ -76,17 +76,26 @@ def scarce(pod: Object) -> list[str]:
     return sorted(names, key=lambda name: (not _is_device(name), name in ("cpu", "memory")))
 
 
-def never_fits(pod: Object, nodes: Sequence[Node]) -> Fault | None:
+def never_fits(pod: Object, nodes: Sequence[Node], *, may_grow: bool = False) -> Fault | None:
     """Why no node could take the pod even if it were empty; None where one could.
 
-    Without nodes nothing can be said.
+    Without nodes nothing can be said. `may_grow`: others may be added, though none that the user's
+    files are on.
     """
     selector: dict[str, str] = (pod.get("spec") or {}).get("nodeSelector") or {}
     eligible = [one for one in nodes if selector.items() <= one.labels.items()]
     if not nodes:
         return None
+    if not may_grow and (fault := _never_anywhere(pod, selector, eligible)):
+        return fault
     if node := home_node(pod):
         return _never_beside_its_home(pod, node, [one for one in eligible if one.name == node])
+    return None
+
+
+def _never_anywhere(
+    pod: Object, selector: dict[str, str], eligible: Sequence[Node]
+) -> Fault | None:
     if not eligible:
         labels = ", ".join(f"{key}={value}" for key, value in selector.items())
         return Fault(

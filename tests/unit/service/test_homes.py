@@ -276,13 +276,15 @@ def test_the_node_is_where_the_volume_is_in_use():
     assert homes.node_that_has({"claim-bob"}, pods) is None
 
 
-def node(name, **allocatable):
+def node(name, labels=None, **allocatable):
     amounts = {
         "cpu": "4",
         "memory": "8Gi",
         **{k.replace("_", "/"): v for k, v in allocatable.items()},
     }
-    return room.node({"metadata": {"name": name, "labels": {}}, "status": {"allocatable": amounts}})
+    return room.node(
+        {"metadata": {"name": name, "labels": labels or {}}, "status": {"allocatable": amounts}}
+    )
 
 
 GPU = {"resources": {"limits": {"nvidia.com/gpu": 1}}}
@@ -318,9 +320,25 @@ def test_whether_a_kernel_can_run_where_its_home_is(home, nodes, why):
 
 def test_a_node_selector_that_leads_elsewhere_counts_too():
     pod = homes.placed(kernel_pod(nodeSelector={"pool": "gpu"}), "claim-ada", "node")
-    fault = room.never_fits(pod, [node("node")])
+    fault = room.never_fits(pod, [node("node"), node("other", {"pool": "gpu"})])
     assert fault is not None
     assert fault.reason == "HomeElsewhere"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "may_grow", "reason"),
+    [
+        ([node("a"), node("b")], False, "LargerThanAnyNode"),
+        ([node("a"), node("b")], True, "HomeElsewhere"),
+        ([node("a"), node("b", **GPU_NODE)], True, "HomeElsewhere"),
+        ([node("a", **GPU_NODE), node("b")], True, None),
+    ],
+    ids=["nowhere", "not yet", "elsewhere", "there"],
+)
+def test_a_home_is_no_reason_where_no_node_has_what_is_asked_for(nodes, may_grow, reason):
+    pod = homes.placed(kernel_pod(GPU), "claim-ada", "a")
+    fault = room.never_fits(pod, nodes, may_grow=may_grow)
+    assert (fault and fault.reason) == reason
 
 
 def test_a_pod_is_held_to_the_node_and_to_what_its_template_asks_for():
