@@ -1,14 +1,16 @@
 """Asks gateways whether a kernel is idle, and to seal it if it is.
 
 The gateway's answer is atomic there: after "sealed" it accepts no message for the kernel, so no
-cell can begin between the answer and the kernel's end.
+cell can begin between the answer and the kernel's end. Where the kernel's spec names something to
+be run before (saving.py), that is done while what is sent for the kernel waits.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +19,7 @@ from tornado.simple_httpclient import HTTPTimeoutError
 
 from hub_service import timestamps
 from hub_service.kinds import IDLE
+from hub_service.saving import Outcome
 
 # Seconds in which a kernel that is held everywhere is asked to be sealed. Gateways hold for 30, and
 # a request may be on its way for as long as the client's time-out.
@@ -24,8 +27,21 @@ _SEAL_WITHIN = 15.0
 
 
 @dataclass(frozen=True)
+class Why:
+    """Why a kernel is to end, for those who use it: a constant reason and a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Sealed:
-    """The kernel was idle for long enough and takes no more messages."""
+    """The kernel was idle for long enough and takes no more messages.
+
+    saved: what came of what its spec names to be run before; None where it names nothing.
+    """
+
+    saved: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,14 @@ class Held:
     """The kernel was idle for long enough, and what is sent for it waits."""
 
 
-_Answer = Sealed | Active | Unknown | Held
+@dataclass(frozen=True)
+class Saved:
+    """A kernel that is held has run what its spec names; what came of it."""
+
+    outcome: Outcome
+
+
+_Answer = Sealed | Active | Unknown | Held | Saved
 
 
 class GatewayClient:
@@ -59,34 +82,62 @@ class GatewayClient:
         self._request_timeout = request_timeout
 
     async def seal(
-        self, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime
+        self,
+        gateway_urls: Sequence[str],
+        kernel_id: str,
+        idle_before: datetime,
+        *,
+        why: Why | None = None,
+        save_within: float | None = None,
     ) -> Sealed | Active | Unknown:
         """Have a kernel sealed that was idle since before `idle_before`.
 
         gateway_urls: of all processes of its gateway. Where there are several, each holds back
         what it is sent for the kernel first, and the kernel is sealed once all of them do: a
         message that one had accepted before keeps it.
+        save_within: seconds for what the kernel is to run before, where its spec names something.
+        Somebody who sends a cell meanwhile keeps the kernel.
         """
-        if len(gateway_urls) == 1:
-            return _outcome([await self._ask(gateway_urls[0], kernel_id, idle_before, "seal")])
-        seal_until = asyncio.get_running_loop().time() + _SEAL_WITHIN
+        told = {} if why is None else {"reason": why.reason, "message": why.message}
 
-        async def ask_all(step: str) -> list[_Answer]:
-            calls = (self._ask(url, kernel_id, idle_before, step) for url in gateway_urls)
+        async def ask_all(step: str, **more: object) -> list[_Answer]:
+            calls = (
+                self._ask(url, kernel_id, idle_before, step, {**told, **more})
+                for url in gateway_urls
+            )
             return await asyncio.gather(*calls)
 
-        answers = await ask_all("hold")
-        if all(isinstance(answer, Held | Sealed) for answer in answers):
+        if len(gateway_urls) == 1 and save_within is None:
+            return _outcome(await ask_all("seal"))
+        seal_until = asyncio.get_running_loop().time() + _SEAL_WITHIN
+        answers, saved = await ask_all("hold"), None
+        if save_within is not None and _all_held(answers):
+            said = await self._ask(
+                gateway_urls[0], kernel_id, idle_before, "save", told, extra=save_within
+            )
+            saved = said.outcome if isinstance(said, Saved) else None
+            seal_until = asyncio.get_running_loop().time() + _SEAL_WITHIN
+            answers = await ask_all("hold") if saved else [said]
+        if _all_held(answers):
             if asyncio.get_running_loop().time() < seal_until:
-                return _outcome(await ask_all("seal"))
+                more = {"saved": dataclasses.asdict(saved)} if saved else {}
+                outcome = _outcome(await ask_all("seal", **more))
+                return Sealed(saved) if isinstance(outcome, Sealed) else outcome
             answers.append(Unknown("its gateway took too long over it"))
         await ask_all("release")
         return _outcome(answers)
 
     async def _ask(
-        self, gateway_url: str, kernel_id: str, idle_before: datetime, step: str
+        self,
+        gateway_url: str,
+        kernel_id: str,
+        idle_before: datetime,
+        step: str,
+        told: Mapping[str, object],
+        *,
+        extra: float = 0.0,
     ) -> _Answer:
-        body = {"idle_before": timestamps.microseconds(idle_before), "step": step}
+        body = {"idle_before": timestamps.microseconds(idle_before), "step": step, **told}
         request = HTTPRequest(
             f"{gateway_url}/api/kernels/{kernel_id}/cull",
             method="POST",
@@ -96,7 +147,7 @@ class GatewayClient:
             },
             body=json.dumps(body),
             connect_timeout=self._request_timeout,
-            request_timeout=self._request_timeout,
+            request_timeout=self._request_timeout + extra,
             follow_redirects=False,  # they would carry the token elsewhere
         )
         try:
@@ -104,6 +155,10 @@ class GatewayClient:
         except (OSError, HTTPClientError, HTTPTimeoutError) as error:
             return Unknown(f"{gateway_url} does not answer: {error}")
         return _answer(gateway_url, response.code, response.body)
+
+
+def _all_held(answers: Sequence[_Answer]) -> bool:
+    return all(isinstance(answer, Held | Sealed) for answer in answers)
 
 
 def _outcome(answers: Sequence[_Answer]) -> Sealed | Active | Unknown:
@@ -127,6 +182,8 @@ def _answer(gateway_url: str, code: int, body: bytes) -> _Answer:
         return Unknown(f"{gateway_url} answers {code}")
     try:
         answer = json.loads(body)
+        if code == 200 and isinstance(saved := answer.get("saved"), dict):
+            return Saved(Outcome(saved["succeeded"] is True, str(saved["message"])))
         if code == 200 and answer["sealed"] is True:
             return Sealed()
         if code == 200 and answer["held"] is True:
@@ -134,6 +191,6 @@ def _answer(gateway_url: str, code: int, body: bytes) -> _Answer:
         if code == 409 and answer["sealed"] is False:
             last_activity = timestamps.parse(answer.get("last_activity"))
             return Active(last_activity, str(answer.get("execution_state")))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     return Unknown(f"{gateway_url} answers {code} with a body that can't be read")

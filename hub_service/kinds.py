@@ -202,6 +202,8 @@ class Reason:
     COMPLETED = "Completed"
     # Culled
     IDLE = "Idle"
+    MAXIMUM_AGE = "MaximumAge"
+    RECLAIMED = "Reclaimed"
     # Accepted of a JupyterKernelSpec or JupyterKernelTemplate
     UNKNOWN_CLASS = "UnknownClass"
     TEMPLATE_NOT_FOUND = "TemplateNotFound"

@@ -162,6 +162,15 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             iopub.flush()  # what the kernel still said comes first
         self._write("iopub", "stream", {"name": "stderr", "text": f"{message}\n"}, cell)
 
+    def show(self, kind: str, content: dict[str, Any], cell: Any) -> None:
+        """Show something in the output of `cell`, by a message of that type on iopub."""
+        self._write("iopub", kind, content, cell)
+
+    def waits(self) -> bool:
+        """Whether a cell is held back."""
+        held = self._holding.messages if self._holding else []
+        return any(self._read(message)[1].get("msg_type") == "execute_request" for message in held)
+
     def revoke(self, message: str) -> None:
         """The caller's token is good no longer."""
         WebSocketHandler.close(self, _POLICY_VIOLATION, message[:_LONGEST_CLOSE_REASON])

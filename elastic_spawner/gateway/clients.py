@@ -13,6 +13,12 @@ class KernelClient(Protocol):
     def tell_ended(self, message: str, cell: Any) -> None:
         """Write the message to the output of `cell`, the header of the running or last one."""
 
+    def show(self, kind: str, content: dict[str, Any], cell: Any) -> None:
+        """Show something in the output of `cell`, by a message of that type."""
+
+    def waits(self) -> bool:
+        """Whether a cell is held back."""
+
     def hold(self) -> None:
         """Let what the client sends wait."""
 
@@ -57,6 +63,15 @@ class Clients:
         """Write the message to the output of `cell`."""
         for client in self:
             client.tell_ended(message, cell)
+
+    def show(self, kind: str, content: dict[str, Any], cell: Any) -> None:
+        """Show something in the output of `cell`, by a message of that type."""
+        for client in self:
+            client.show(kind, content, cell)
+
+    def any_waits(self) -> bool:
+        """Whether a cell is held back."""
+        return any(client.waits() for client in self)
 
     def show_progress(self, text: str) -> None:
         """Say what the kernel's start waits for now."""

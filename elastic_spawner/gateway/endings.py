@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from elastic_spawner.gateway.activity import Activity
 from elastic_spawner.gateway.kernel_resource import Ending
-from hub_service.kinds import BUSY, STARTING
+from hub_service.activity import Why
+from hub_service.kinds import BUSY, STARTING, Reason
+from hub_service.saving import Outcome
 
 
 def of_kernel(ending: Ending, activity: Activity, *, restartable: bool) -> Ending:
@@ -25,6 +29,24 @@ def of_process(message: str, activity: Activity) -> str:
     """What is said when the process was started again without anybody having asked for it."""
     words = (_sentence(message), _lost(activity), "The kernel can be used again.")
     return " ".join(word for word in words if word)
+
+
+def of_cull(since: datetime, why: Why | None, saved: Outcome | None) -> Ending:
+    """The ending of a kernel that was culled.
+
+    since: when it was last active. why: the service's word for it, where it gave one. saved: what
+    came of saving its session, where its spec names how.
+    """
+    if why is None or why.reason == Reason.IDLE:
+        told = (
+            f"This kernel was ended because it had been idle since {since:%H:%M} UTC: its memory "
+            "and GPU are free for others, its variables are gone."
+        )
+    else:
+        told = f"This kernel was ended. {_sentence(why.message)} Its variables are gone."
+    session = [_sentence(str(saved))] if saved else []
+    message = " ".join([told, *session, "Start a new one with Kernel > Change Kernel."])
+    return Ending("KernelCulled", message)
 
 
 def _lost(activity: Activity) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import unquote
 
@@ -31,6 +32,8 @@ from elastic_spawner.gateway.kernelspecs import SpecCatalog
 from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import timestamps
+from hub_service.activity import Why
+from hub_service.saving import Outcome
 
 
 class JSONHandler(JSONErrors, web.RequestHandler):
@@ -205,14 +208,18 @@ class CullHandler(AuthenticatedHandler):
 
     serves_service = True
 
-    def post(self, kernel_id: str) -> None:
+    async def post(self, kernel_id: str) -> None:
         """Seal the kernel if it has been idle since `idle_before`; or one `step` of that.
 
         hold, 200 {"sealed": false, "held": true}: what is sent for it waits, until it is sealed or
-        released, or for half a minute. release: it is passed on. seal, as without a step:
+        released, or for half a minute. release: it is passed on. save: the kernel, which is held,
+        runs what its spec names for that, 200 {"saved": {"succeeded", "message"}}; hold, asked
+        again, is refused then if a cell waits. seal, as without a step:
 
         200 {"sealed": true}: it takes no more messages and was asked to end. 409 {"sealed":
         false, "execution_state", "last_activity"}: it has not been idle that long.
+
+        `reason` and `message` are why, for its user; `saved` is what save has answered.
         """
         body = self.body()
         try:
@@ -222,14 +229,22 @@ class CullHandler(AuthenticatedHandler):
         if idle_before is None:
             raise KernelError(400, "BadRequest", "idle_before must be an RFC 3339 time.")
         step = body.get("step", "seal")
-        if step not in ("hold", "release", "seal"):
-            raise KernelError(400, "BadRequest", "step must be hold, release or seal.")
+        if step not in ("hold", "release", "save", "seal"):
+            raise KernelError(400, "BadRequest", "step must be hold, release, save or seal.")
         manager = self.kernels.any(kernel_id)
         sealing = manager.sealing
         if step == "release":
             sealing.release()
-        elif (sealing.hold if step == "hold" else sealing.seal)(idle_before):
+        elif step == "save" and (saved := await sealing.save()):
+            self.finish({"saved": asdict(saved)})
+            return
+        elif step == "hold" and sealing.hold(idle_before):
             self.finish({"sealed": sealing.sealed, "held": sealing.held})
+            return
+        elif (step == "save" and sealing.sealed) or (
+            step == "seal" and sealing.seal(idle_before, _why(body), _saved(body))
+        ):
+            self.finish({"sealed": True, "held": False})
             return
         self.set_status(409)
         self.finish(
@@ -239,6 +254,17 @@ class CullHandler(AuthenticatedHandler):
                 "last_activity": timestamps.microseconds(manager.last_activity),
             }
         )
+
+
+def _why(body: dict[str, Any]) -> Why | None:
+    return Why(str(body["reason"]), str(body.get("message", ""))) if body.get("reason") else None
+
+
+def _saved(body: dict[str, Any]) -> Outcome | None:
+    saved = body.get("saved")
+    if not isinstance(saved, dict):
+        return None
+    return Outcome(saved.get("succeeded") is True, str(saved.get("message", "")))
 
 
 class KernelSpecsHandler(AuthenticatedHandler):

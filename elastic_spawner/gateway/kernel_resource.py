@@ -38,6 +38,7 @@ class KernelRequest:
     template_reference: (namespace, name) of the JupyterKernelTemplate that the spec named, if any.
     parameters: values of the spec's parameters, by variable.
     dropped: names of variables that the client sent and the spec doesn't declare, with commas.
+    before_cull: what its spec names to be run before a cull, as it has it.
     cull_idle_timeout: seconds; None leaves it to the gateway's or the service's.
     working_directory: the notebook's folder, an absolute path.
     """
@@ -55,6 +56,7 @@ class KernelRequest:
     template_reference: tuple[str, str] | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     cull_idle_timeout: int | None = None
+    before_cull: Object | None = None
     notebook: tuple[str, str] | None = None
     dropped: str = ""
     working_directory: str | None = None
@@ -138,6 +140,8 @@ def jupyter_kernel(request: KernelRequest) -> Object:
         spec["workingDirectory"] = request.working_directory
     if request.cull_idle_timeout is not None:
         spec["cullIdleTimeout"] = request.cull_idle_timeout
+    if request.before_cull is not None:
+        spec["beforeCull"] = request.before_cull
     return {
         "apiVersion": kinds.JUPYTER_KERNELS.api_version,
         "kind": kinds.JUPYTER_KERNELS.kind,

@@ -17,7 +17,7 @@ from jupyter_client.kernelspec import KernelSpec
 from traitlets import default, observe
 
 from elastic_spawner.gateway import activity as activities
-from elastic_spawner.gateway import endings, kernel_resource
+from elastic_spawner.gateway import endings, kernel_resource, warnings
 from elastic_spawner.gateway.adoption import Found
 from elastic_spawner.gateway.clients import Clients
 from elastic_spawner.gateway.errors import KernelError
@@ -83,6 +83,7 @@ class ElasticKernelManager(RemoteKernelManager):
         self._notice_given = False
         self.clients = Clients()
         self.sealing = Sealing(self)
+        self._warnings = warnings.Display()
         self._restarts = Restarts(self)
         self._starting: asyncio.Task[None] | None = None
         self.context = context_of_kernel(self.context)  # type: ignore[has-type]
@@ -129,12 +130,12 @@ class ElasticKernelManager(RemoteKernelManager):
     def take_notice(self) -> str | None:
         """What that is, once."""
         self._notice_given = True
-        return kernel_resource.notice(self._resource)
+        return kernel_resource.notice(self.resource)
 
     @property
     def connections_elsewhere(self) -> int:
         """Websockets to the kernel that other processes of the gateway have."""
-        return kernel_resource.connections_elsewhere(self._resource, self.runtime.settings.process)
+        return kernel_resource.connections_elsewhere(self.resource, self.runtime.settings.process)
 
     @property
     def execution_state(self) -> str:
@@ -196,7 +197,7 @@ class ElasticKernelManager(RemoteKernelManager):
     def introduction(self) -> dict[str, Any]:
         """What the kernel will say of itself, as far as that is known before it answers."""
         introductions: Introductions = self.parent.introductions
-        return introductions.of(self.kernel_name, self._resource, self._language)
+        return introductions.of(self.kernel_name, self.resource, self._language)
 
     def serve(self) -> None:
         """The kernel answers: listen to it, and let those in who wait for it."""
@@ -393,6 +394,21 @@ class ElasticKernelManager(RemoteKernelManager):
             self.end(told)
         elif not self.starting and (restart_id := proxy.resource.unseen_restart()):
             self._restarts.follow_restart(proxy, restart_id)
+        else:
+            self._warn()
+
+    def _warn(self) -> None:
+        """Tell clients of a cull that is near, and that it is put off."""
+        activity = self.monitor.activity
+        said = self._warnings.look(
+            self.resource,
+            activity.cell,
+            activity.last_activity,
+            timestamps.now(),
+            self.runtime.settings.page,
+        )
+        if said is not None:
+            self.clients.show(*said)
 
     def report(self) -> None:
         """Have status.activity say what is known now."""
@@ -422,7 +438,7 @@ class ElasticKernelManager(RemoteKernelManager):
             model["reason"] = self.reason
         if self.owner.server is not None:
             model["server"] = self.owner.server
-        if kept := sessions_of(self._resource):
+        if kept := sessions_of(self.resource):
             model["sessions"] = kept
         return model
 
@@ -438,7 +454,8 @@ class ElasticKernelManager(RemoteKernelManager):
         return self.process_proxy
 
     @property
-    def _resource(self) -> kinds.Object | None:
+    def resource(self) -> kinds.Object | None:
+        """The JupyterKernel as the watch has it; None while there is none."""
         return self.process_proxy.resource.current() if self.process_proxy else None
 
     def _language(self) -> str:
@@ -448,7 +465,7 @@ class ElasticKernelManager(RemoteKernelManager):
             return "unknown"  # the spec has been deleted since
 
     def _introduced(self, reply: Future[dict[str, Any]]) -> None:
-        self.parent.introductions.learn(self.kernel_name, self._resource, reply.result())
+        self.parent.introductions.learn(self.kernel_name, self.resource, reply.result())
 
 
 def _seen(task: asyncio.Task[None]) -> None:

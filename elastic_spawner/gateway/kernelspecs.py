@@ -115,6 +115,10 @@ class SpecCatalog:
         timeout = kinds.spec_of(self.get(name)).get("cullIdleTimeout")
         return None if timeout is None else int(timeout)
 
+    def before_cull(self, name: str) -> Object | None:
+        """What the spec names to be run in its kernels before a cull, as it has it."""
+        return kinds.spec_of(self.get(name)).get("beforeCull")
+
     def encryption(self, name: str) -> str | None:
         """How messages of the spec's kernels are encrypted; None: not."""
         encryption = kinds.spec_of(self.get(name)).get("encryption")

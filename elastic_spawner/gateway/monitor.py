@@ -18,6 +18,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway.activity import Activity
 from elastic_spawner.gateway.heart import Heart
+from elastic_spawner.gateway.saving import Output, is_ours
 from hub_service import timestamps
 from hub_service.kinds import IDLE
 
@@ -45,6 +46,7 @@ class KernelMonitor:
         self._session = session.clone()
         self._on_change = on_change
         self._streams: list[ZMQStream] = []
+        self._outputs: dict[str, Output] = {}
         self.heart = Heart(context, self._is_idle, on_change)
 
     def start(self, ip: str, ports: dict[str, int]) -> None:
@@ -101,6 +103,13 @@ class KernelMonitor:
         """A reply of the kernel's shell channel went to a client."""
         self._update(activities.done(self.activity, parent, timestamps.now()))
 
+    def listen(self, message_id: str, output: Output | None) -> None:
+        """Have what answers that request of the gateway's own heard; None: no longer."""
+        if output is None:
+            self._outputs.pop(message_id, None)
+        else:
+            self._outputs[message_id] = output
+
     def _is_idle(self) -> bool:
         return self.activity.execution_state == IDLE
 
@@ -121,6 +130,12 @@ class KernelMonitor:
             _, parts = self._session.feed_identities(frames)
             message = self._session.deserialize(parts, content=False)
             kind = message["header"]["msg_type"]
+            asked = message["parent_header"].get("msg_id")
+            if is_ours(asked):
+                self.heart.beats()
+                if output := self._outputs.get(asked):
+                    output.hear(kind, self._session.unpack(message["content"]))
+                return
             state = None
             if kind == "status":
                 state = self._session.unpack(message["content"]).get("execution_state")

@@ -218,6 +218,7 @@ class KernelProxy(RemoteProcessProxy):
             dropped=environment.dropped_annotation(start.dropped),
             template_reference=catalog.template_of(start.spec_name),
             cull_idle_timeout=catalog.cull_idle_timeout(start.spec_name),
+            before_cull=catalog.before_cull(start.spec_name),
             working_directory=start.working_directory,
         )
 

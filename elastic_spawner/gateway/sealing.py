@@ -11,12 +11,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from elastic_spawner.gateway import activity as activities
-from elastic_spawner.gateway.kernel_resource import Ending
+from elastic_spawner.gateway import endings, saving
+from hub_service import saving as hooks
+from hub_service.activity import Why
+from hub_service.saving import Outcome
 
 if TYPE_CHECKING:
     from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 
-# Seconds for which a kernel is held at most. The service seals in half of it, or not at all.
+# Seconds for which a kernel is held at most, beside those that saving may take. The service seals
+# in half of it, or not at all.
 _HOLD = 30.0
 
 
@@ -37,12 +41,25 @@ class Sealing:
         """Pass nothing on for a while, if the kernel is idle since then; whether it is held."""
         if self.sealed:
             return True
-        if not self._may_seal(idle_before):
+        somebody_waits = self.held and self._manager.clients.any_waits()
+        if somebody_waits or not self._may_seal(idle_before):
+            self.release()
             return False
         self._let_go()
-        self._hold = asyncio.get_running_loop().call_later(_HOLD, self.release)
+        hook = self._hook
+        seconds = _HOLD + (hook.timeout if hook else 0)
+        self._hold = asyncio.get_running_loop().call_later(seconds, self.release)
         self._manager.clients.hold()
         return True
+
+    async def save(self) -> Outcome | None:
+        """Have a kernel that is held run what its spec names; None where it isn't held."""
+        if not self.held:
+            return None
+        hook = self._hook
+        if hook is None:
+            return Outcome(False, "its resource names nothing that could be run.")
+        return await saving.save(self._manager, hook)
 
     def release(self) -> None:
         """Pass on what clients have sent since `hold`."""
@@ -51,7 +68,9 @@ class Sealing:
             if self._manager.reachable:
                 self._manager.clients.resume()
 
-    def seal(self, idle_before: datetime) -> bool:
+    def seal(
+        self, idle_before: datetime, why: Why | None = None, saved: Outcome | None = None
+    ) -> bool:
         """End the kernel if it is idle since `idle_before`; returns whether it is sealed.
 
         Between the look and the seal nothing else runs on the loop: what a client sent before has
@@ -65,22 +84,19 @@ class Sealing:
             self.release()
             return False
         self._manager.request_shutdown()
-        self.end_as_culled()
+        self.end_as_culled(why, saved)
         return True
 
-    def end_as_culled(self) -> None:
+    def end_as_culled(self, why: Why | None = None, saved: Outcome | None = None) -> None:
         """The kernel was asked to end, by this process or another: tell this one's clients."""
         self.sealed = True
         self._let_go()
         since = self._manager.monitor.activity.last_activity
-        self._manager.end(
-            Ending(
-                "KernelCulled",
-                f"This kernel was ended because it had been idle since {since:%H:%M} UTC: its "
-                "memory and GPU are free for others, its variables are gone. Start a new one "
-                "with Kernel > Change Kernel.",
-            )
-        )
+        self._manager.end(endings.of_cull(since, why, saved))
+
+    @property
+    def _hook(self) -> hooks.Hook | None:
+        return hooks.hook(self._manager.resource or {})
 
     def _may_seal(self, idle_before: datetime) -> bool:
         manager = self._manager

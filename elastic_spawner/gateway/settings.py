@@ -45,6 +45,17 @@ class GatewaySettings:
     process: str
     port: int
 
+    @property
+    def page(self) -> str | None:
+        """Path of the page where people see their kernels, on the hub's host; None without a hub.
+
+        Taken from the hub's own path, which has its base URL before /hub/api.
+        """
+        if self.hub_api_url is None:
+            return None
+        base = urlsplit(self.hub_api_url).path.removesuffix("/hub/api")
+        return f"{base}/services/{self.service_name}/"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> GatewaySettings:
         """Read `ELASTIC_*` and `JUPYTERHUB_API_URL`; SettingsError lists all that is wrong."""

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from elastic_spawner.gateway import endings
 from elastic_spawner.gateway.activity import answered, passed_on, started
 from elastic_spawner.gateway.kernel_resource import Ending
+from hub_service.activity import Why
+from hub_service.saving import Outcome
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NEW = started(NOW)
@@ -38,3 +40,21 @@ def test_a_process_that_was_started_again():
     assert endings.of_process("It hung.", IDLE) == (
         "It hung. The kernel's variables are lost. The kernel can be used again."
     )
+
+
+def test_a_cull_says_why_and_what_became_of_the_session():
+    plain = endings.of_cull(NOW, None, None)
+    assert plain == Ending(
+        "KernelCulled",
+        "This kernel was ended because it had been idle since 00:00 UTC: its memory and GPU are "
+        "free for others, its variables are gone. Start a new one with Kernel > Change Kernel.",
+    )
+    assert endings.of_cull(NOW, Why("Idle", "By some rule."), None) == plain
+    saved = Outcome(True, "Saved 3 variables: restore() brings them back")
+    told = endings.of_cull(NOW, Why("MaximumAge", "It has reached its maximum age"), saved).message
+    assert told == (
+        "This kernel was ended. It has reached its maximum age. Its variables are gone. Saved 3 "
+        "variables: restore() brings them back. Start a new one with Kernel > Change Kernel."
+    )
+    failed = endings.of_cull(NOW, None, Outcome(False, "OSError: no space")).message
+    assert "Saving failed: OSError: no space. Start" in failed

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from hub_service.activity import Active, GatewayClient, Sealed, Unknown
+from hub_service.activity import Active, GatewayClient, Sealed, Unknown, Why
+from hub_service.saving import Outcome
 
 MOMENT = datetime(2030, 1, 1, 0, 0, 0, 500, tzinfo=UTC)
 CASES = {
@@ -109,9 +110,11 @@ class Replica:
     def __init__(self, **answers):
         self.answers = answers
         self.steps = []
+        self.bodies = []
 
     async def handle(self, request):
-        step = (await request.json())["step"]
+        self.bodies.append(await request.json())
+        step = self.bodies[-1]["step"]
         self.steps.append(step)
         status, body = self.answers.get(step, (409, {"sealed": False}))
         return web.json_response(body, status=status)
@@ -122,10 +125,10 @@ SEALED = (200, {"sealed": True, "held": False})
 BUSY = (409, {"sealed": False, "execution_state": "busy"})
 
 
-async def seal_at(*replicas):
+async def seal_at(*replicas, **more):
     async with AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(a_gateway(one.handle)) for one in replicas]
-        return await GatewayClient("t").seal(urls, "id-1", MOMENT)
+        return await GatewayClient("t").seal(urls, "id-1", MOMENT, **more)
 
 
 async def test_several_hold_before_any_seals():
@@ -141,3 +144,35 @@ async def test_one_that_does_not_hold_keeps_the_kernel(answer, expected):
     first, second = Replica(hold=HELD, seal=SEALED), Replica(hold=answer)
     assert isinstance(await seal_at(first, second), expected)
     assert first.steps == second.steps == ["hold", "release"]
+
+
+SAVED = (200, {"saved": {"succeeded": True, "message": "3 variables"}})
+
+
+async def test_one_of_several_saves_while_all_hold():
+    first, second = (Replica(hold=HELD, save=SAVED, seal=SEALED) for _ in range(2))
+    why = Why("Idle", "By a rule.")
+    assert await seal_at(first, second, why=why, save_within=5) == Sealed(
+        Outcome(True, "3 variables")
+    )
+    assert first.steps == ["hold", "save", "hold", "seal"]
+    assert second.steps == ["hold", "hold", "seal"]
+    assert second.bodies[-1]["saved"] == {"succeeded": True, "message": "3 variables"}
+    assert {(body["reason"], body["message"]) for body in second.bodies} == {("Idle", "By a rule.")}
+
+
+@pytest.mark.parametrize(
+    ("save", "expected"),
+    [(BUSY, Active), ((404, {}), Unknown), ((200, {"saved": {}}), Unknown)],
+    ids=["no longer held", "unknown there", "not said"],
+)
+async def test_a_kernel_that_could_not_be_asked_to_save_is_kept(save, expected):
+    gateway = Replica(hold=HELD, save=save, seal=SEALED)
+    assert isinstance(await seal_at(gateway, save_within=5), expected)
+    assert gateway.steps == ["hold", "save", "release"]
+
+
+async def test_a_gateway_that_was_told_to_end_it_before_goes_on_with_that():
+    gateway = Replica(hold=SEALED, save=SEALED, seal=SEALED)
+    assert await seal_at(gateway, save_within=5) == Sealed()
+    assert gateway.steps == ["hold", "save", "seal"]

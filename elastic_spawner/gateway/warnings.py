@@ -1,0 +1,132 @@
+"""What the user of a kernel that is about to be culled is told, below the last cell that ran.
+
+When, is the service's decision: it stands in the kernel's `status.culling`. What is said there is
+brought up to date in place, where clients can do that, once the end is put off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Any
+from uuid import uuid4
+
+from hub_service import timestamps
+from hub_service.kinds import Object, Reason, status_of
+
+_GO_ON = "Run a cell in it to go on with it"
+
+
+@dataclass(frozen=True)
+class Warning:  # noqa: A001 - it is one
+    """That a kernel ends at `deadline` unless something happens.
+
+    reason: a constant of the condition Culled; rule: the rule that says so, in words.
+    """
+
+    deadline: datetime
+    reason: str = Reason.IDLE
+    rule: str = ""
+
+
+def of(kernel: Object | None) -> Warning | None:
+    """What a JupyterKernel's status says its user is to be warned of; None: nothing."""
+    culling: Object = status_of(kernel or {}).get("culling") or {}
+    deadline = timestamps.parse(culling.get("deadline"))
+    if deadline is None or not culling.get("warnedAt"):
+        return None
+    return Warning(deadline, culling.get("reason") or Reason.IDLE, culling.get("rule") or "")
+
+
+def kept_until(kernel: Object | None) -> datetime | None:
+    """Until when it is kept, as somebody has asked for; None where nobody has."""
+    culling: Object = status_of(kernel or {}).get("culling") or {}
+    return timestamps.parse(culling.get("keptUntil"))
+
+
+def told(warning: Warning, since: datetime, now: datetime, page: str | None) -> dict[str, Any]:
+    """The content of the message that warns, less where it is shown.
+
+    since: when the kernel was last active; page: path of the page where it can be kept, if any.
+    """
+    when = f"at {warning.deadline:%H:%M:%S} UTC ({_in(warning.deadline, now)})"
+    if warning.reason == Reason.MAXIMUM_AGE:
+        return _shown(
+            f"This kernel reaches its maximum age {when}. It ends then, and its variables with it; "
+            "a cell that runs is waited for. Save what you need.",
+            warning.rule,
+        )
+    because = (
+        "another start waits for what it holds"
+        if warning.reason == Reason.RECLAIMED
+        else f"it has been idle since {since:%H:%M} UTC"
+    )
+    return _shown(
+        f"This kernel ends {when}, and its variables with it: {because}. {_GO_ON}",
+        warning.rule,
+        page,
+    )
+
+
+def put_off(kept: datetime | None) -> dict[str, Any]:
+    """What takes the place of a warning once the end is put off; kept: until when it is kept."""
+    if kept is None:
+        return _shown("This kernel was about to be ended, and goes on: it was used again.")
+    return _shown(f"This kernel was about to be ended, and is kept until {kept:%H:%M:%S} UTC.")
+
+
+class Display:
+    """The place below a cell where one kernel's warnings are shown, in one process' clients.
+
+    Each is a message that may be shown: its type, its content, and the header of its cell.
+    """
+
+    def __init__(self) -> None:
+        self._shown: Warning | None = None
+        self._id, self._cell = "", {}  # type: ignore[var-annotated]
+
+    def look(
+        self,
+        kernel: Object | None,
+        cell: Any,
+        since: datetime,
+        now: datetime,
+        page: str | None,
+    ) -> tuple[str, dict[str, Any], Any] | None:
+        """What is to be said now; None: nothing new.
+
+        cell: header of the cell that ran last. The others as for `told`.
+        """
+        warning, before = of(kernel), self._shown
+        if warning == before:
+            return None
+        self._shown = warning
+        if warning is None:
+            return self._message("update_display_data", put_off(kept_until(kernel)))
+        if before is None:
+            self._id, self._cell = uuid4().hex, cell
+            return self._message("display_data", told(warning, since, now, page))
+        return self._message("update_display_data", told(warning, since, now, page))
+
+    def _message(self, kind: str, content: dict[str, Any]) -> tuple[str, dict[str, Any], Any]:
+        return kind, {**content, "transient": {"display_id": self._id}}, self._cell
+
+
+def _in(moment: datetime, now: datetime) -> str:
+    seconds = max((moment - now).total_seconds(), 0)
+    if seconds < 90:
+        return f"in {seconds:.0f} seconds"
+    return f"in {seconds / 60:.0f} minutes"
+
+
+def _shown(sentence: str, rule: str = "", page: str | None = None) -> dict[str, Any]:
+    because = f" ({rule.rstrip('.')})" if rule else ""
+    end = "" if sentence.endswith(".") else "."
+    keep = f", or keep it at {page}" if page else ""
+    link = f', or keep it on <a href="{escape(page)}">the page of your kernels</a>' if page else ""
+    data = {
+        "text/plain": f"{sentence}{keep}{end}{because}",
+        "text/html": f"<p><b>{escape(sentence)}</b>{link}{end}{escape(because)}</p>",
+    }
+    return {"data": data, "metadata": {}}
