@@ -200,9 +200,9 @@ def of_lost_heart(kernel: Object, message: str, now: datetime) -> Object:
     )
 
 
-def of_cull(kernel: Object, message: str, now: datetime) -> Object:
-    """The status of a kernel that is being ended because it was idle."""
-    return _ended(kernel, Phase.CULLED, Condition(CULLED, True, Reason.IDLE, message), now)
+def of_cull(kernel: Object, reason: str, message: str, now: datetime) -> Object:
+    """The status of a kernel that is being ended while it is idle."""
+    return _ended(kernel, Phase.CULLED, Condition(CULLED, True, reason, message), now)
 
 
 def _ended(kernel: Object, phase: str, end: Condition, now: datetime) -> Object:

@@ -35,6 +35,7 @@ from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_int
 from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
 from hub_service.reconcile.kernels import KernelReconciler, is_urgent, unless_put_off
 from hub_service.reconcile.orphans import SecretSweep
+from hub_service.reconcile.policies import Policies
 from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
 from hub_service.reconcile.seals import Seals
@@ -164,7 +165,14 @@ class Controllers:
             gateway_urls=self._gateway_urls,
             covers=self._watches.scope.covers,
             seals=self._seals,
-            idle_timeout=self._config.culling.idle_timeout,
+            policies=Policies(
+                rules=self._config.culling.rules,
+                groups=self._groups,
+                gateways=self._watches.gateways,
+                kernel_specs=self._watches.kernel_specs,
+                templates=self._watches.templates,
+                spec_namespace=self._watches.spec_namespace,
+            ),
             is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
         )
         reconciler = KernelReconciler(

@@ -1,4 +1,4 @@
-"""Asks gateways about kernels whose idle time is over.
+"""Asks gateways about kernels whose time is over.
 
 What ends a kernel is its gateway's answer (seals.py), which brings the kernel back to its own
 reconciliation.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from hub_service import culling, timestamps
 from hub_service.activity import Active, Unknown
+from hub_service.culling import Confirm, Demand, Keep, Verdict, Warn
+from hub_service.culling import activity as activities
+from hub_service.culling import policy as policies
 from hub_service.kinds import IDLE, Object, gateway_reference, spec_of
 from hub_service.kube import Key, Reflector
+from hub_service.reconcile.policies import Policies
 from hub_service.reconcile.seals import Seals
 
 log = logging.getLogger(__name__)
@@ -22,13 +27,13 @@ _ASK_AGAIN = 10.0
 
 # Where the pods of the gateway of that name and namespace are reached.
 GatewayUrls = Callable[[str, str], Sequence[str]]
+# Who waits for what a kernel holds, if it was chosen for somebody.
+Demands = Callable[[Key], Demand | None]
 
 
 class Culling:
-    """`idle_timeout`: seconds, where neither kernel nor gateway says; ≤ 0: never.
-
-    `is_overdue`: whether a kernel's server is gone for too long. `covers`: whether a namespace is
-    looked after.
+    """`is_overdue`: whether a kernel's server is gone for too long. `covers`: whether a namespace
+    is looked after.
     """
 
     def __init__(
@@ -38,31 +43,35 @@ class Culling:
         gateway_urls: GatewayUrls,
         covers: Callable[[str], bool],
         seals: Seals,
-        idle_timeout: int,
+        policies: Policies,
         is_overdue: Callable[[Object], bool],
+        demands: Demands = lambda _: None,
     ) -> None:
         self._gateways = gateways
         self._gateway_urls = gateway_urls
         self._covers = covers
         self._seals = seals
-        self._idle_timeout = idle_timeout
+        self._policies = policies
+        self._demands = demands
+        self._asked: dict[Key, Confirm] = {}
         self.is_overdue = is_overdue
 
     def look(self, key: Key, item: Object, answer: Active | Unknown | None) -> float | None:
         """Ask the gateway when the kernel's time is over; seconds until the next look."""
+        self._asked.pop(key, None)
         if isinstance(answer, Unknown):
             log.warning("kernel %s: not culled: %s", key, answer.why)
             return _ASK_AGAIN
-        now, rule = timestamps.now(), self._policy(item)
+        now = timestamps.now()
         if answer is not None:
             # Its report is on the way; until it arrives the gateway's word is the newest.
-            if answer.execution_state != IDLE or answer.last_activity is None or not rule.seconds:
+            if answer.execution_state != IDLE or answer.last_activity is None:
                 return _ASK_AGAIN
-            idle_for = (now - answer.last_activity).total_seconds()
-            return max(rule.seconds - idle_for, 0.5)
-        verdict = culling.decide(item, rule, now)
-        if isinstance(verdict, culling.Keep):
-            return (verdict.until - now).total_seconds() if verdict.until else None
+            verdict = self._decide(key, item, now, idle_since=answer.last_activity)
+            return 0.5 if isinstance(verdict, Confirm) else _seconds(verdict.until, now)
+        verdict = self._decide(key, item, now)
+        if isinstance(verdict, Keep | Warn):
+            return _seconds(verdict.until, now)
         reference = gateway_reference(item)
         if reference is None or not spec_of(item).get("kernelID"):
             log.warning("kernel %s: not culled: it names no gateway that could say", key)
@@ -77,17 +86,31 @@ class Culling:
         if not urls:
             log.warning("kernel %s: not culled: no pod of its gateway runs", key)
             return _ASK_AGAIN
+        self._asked[key] = verdict
         self._seals.ask(key, urls, spec_of(item)["kernelID"], verdict.idle_before)
         return None
 
-    def explain(self, item: Object) -> str:
-        """Why a kernel is culled, for its status."""
-        rule = self._policy(item)
-        return f"The kernel was idle for {rule.seconds} s or more, which is {rule.source}."
+    def sealed(self, key: Key) -> Confirm:
+        """What a kernel was sealed for."""
+        return self._asked.pop(key)
 
-    def _policy(self, item: Object) -> culling.Policy:
+    def drop(self, key: Key) -> None:
+        """The kernel is gone."""
+        self._asked.pop(key, None)
+
+    def _decide(
+        self, key: Key, item: Object, now: datetime, *, idle_since: datetime | None = None
+    ) -> Verdict:
+        policy = self._policies.of(item)
+        if policy is None:
+            return Keep(None, "which rules apply is not known yet")
         if self.is_overdue(item):
-            return culling.LOST_SERVER
-        reference = gateway_reference(item)
-        found = self._gateways.store.get(reference) if reference else None
-        return culling.policy(item, found, self._idle_timeout)
+            policy = policies.of_lost_server(policy)
+        activity = activities.of(item)
+        if idle_since is not None:
+            activity = culling.Activity(idle_since, "", activity.connections, activity.left)
+        return culling.decide(item, activity, policy, self._demands(key), now)
+
+
+def _seconds(until: datetime | None, now: datetime) -> float | None:
+    return None if until is None else max((until - now).total_seconds(), 0.0)

@@ -112,6 +112,7 @@ class KernelReconciler:
         if item is None or is_deleting(item):
             self._admissions.forget(key)
             self._seals.drop(key)
+            self._culling.drop(key)
             await self._pods.remove_of_gone(key)
             return None
         try:
@@ -221,9 +222,10 @@ class KernelReconciler:
         return written, _until(verdict.again, now)
 
     async def _end_idle(self, key: Key, item: Object) -> None:
-        message = self._culling.explain(item)
-        log.info("kernel %s: culled: %s", key, message)
-        await self._write(item, kernel_status.of_cull(item, message, timestamps.now()))
+        why = self._culling.sealed(key)
+        log.info("kernel %s: culled: %s", key, why.message)
+        status = kernel_status.of_cull(item, why.reason, why.message, timestamps.now())
+        await self._write(item, status)
         await self._end(item)
 
     async def _write(self, item: Object, status: Object) -> Object:

@@ -1,4 +1,4 @@
-"""The sections `start`, `liveness`, `culling` and `orphans`: a kernel's life, and its ends."""
+"""The sections `start`, `liveness` and `orphans`: a kernel's life, and what is left of it."""
 
 from __future__ import annotations
 
@@ -84,22 +84,6 @@ class LivenessSettings(Section):
         description="How many times in a row before the kernel fails, with more time in between "
         "each time.",
         json_schema_extra={"unit": "restarts"},
-    )
-
-
-class CullingSettings(Section):
-    """When idle kernels end."""
-
-    idle_timeout: Seconds = Field(
-        3600,
-        description="Seconds after which an idle kernel ends, where neither the kernel nor its "
-        "gateway says otherwise; 0 or less: never.",
-    )
-    lost_server_timeout: Seconds = Field(
-        3600,
-        description="Seconds after which kernels end, once idle, whose notebook server is gone "
-        "without anybody having stopped it (its node was drained, its pod evicted); 0 or less: "
-        "never.",
     )
 
 

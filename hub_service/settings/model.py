@@ -6,15 +6,11 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from hub_service.settings.culling import CullingSettings
 from hub_service.settings.gateways import GatewaySettings
 from hub_service.settings.homes import HomeSettings, SharedVolume
 from hub_service.settings.hub import HubSettings, ServiceSettings
-from hub_service.settings.kernels import (
-    CullingSettings,
-    LivenessSettings,
-    OrphanSettings,
-    StartSettings,
-)
+from hub_service.settings.kernels import LivenessSettings, OrphanSettings, StartSettings
 from hub_service.settings.namespaces import UserNamespaceSettings
 from hub_service.settings.notebooks import NotebookSettings, SpawnerSettings
 from hub_service.settings.quota import QuotaSettings

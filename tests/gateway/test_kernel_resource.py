@@ -130,7 +130,7 @@ def test_a_kernel_that_is_gone_going_or_culled() -> None:
     assert ending
     assert ending.reason == "KernelDeleted"
     culled = admitted()
-    culled = with_status(culled, **kernel_status.of_cull(culled, "Idle for an hour.", NOW))
+    culled = with_status(culled, **kernel_status.of_cull(culled, "Idle", "Idle for an hour.", NOW))
     ending = observe(culled, 0).ending
     assert ending
     assert ending.message == "Idle for an hour."

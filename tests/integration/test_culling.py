@@ -112,9 +112,7 @@ async def test_an_idle_kernel_ends(
     assert timestamps.parse(asked[2]["idle_before"]) >= began - timedelta(seconds=0.1)
     entry = condition(seen[-1], "Culled")
     assert entry is not None  # it was said before the kernel went
-    assert entry["message"] == (
-        "The kernel was idle for 2 s or more, which is the service's culling.idleTimeout."
-    )
+    assert entry["message"] == ("The kernel was idle for 2 s or more (by the settings' culling).")
 
 
 async def test_a_kernel_that_got_busy_meanwhile_stays(

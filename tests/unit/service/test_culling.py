@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hub_service import culling
-from hub_service.culling import Confirm, Keep, Policy
+from hub_service.culling import Confirm, Keep, Policy, Rules
+from hub_service.culling import activity as activities
+from hub_service.culling import policy as policies
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)
-TEN = Policy(10, "the test")
+TEN = Policy(10)
 
 
 def ago(seconds):
@@ -95,53 +97,64 @@ def test_changes_that_say_more(after):
     assert not culling.only_puts_off(reported(lastActivity=None, idleSince=None), after)
 
 
+def decide(item, policy=TEN, demand=None, now=NOW):
+    return culling.decide(item, activities.of(item), policy, demand, now)
+
+
 @pytest.mark.parametrize("item", ASKED.values(), ids=ASKED.keys())
 def test_asked(item):
-    verdict = culling.decide(item, TEN, NOW)
+    verdict = decide(item)
     assert isinstance(verdict, Confirm)
     assert verdict.idle_before == NOW - timedelta(seconds=10)
+    assert verdict.reason == "Idle"
 
 
 @pytest.mark.parametrize(("item", "seconds"), KEPT_UNTIL.values(), ids=KEPT_UNTIL.keys())
 def test_kept_until(item, seconds):
-    verdict = culling.decide(item, TEN, NOW)
+    verdict = decide(item)
     assert isinstance(verdict, Keep)
     assert verdict.until == NOW + timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("item", KEPT.values(), ids=KEPT.keys())
 def test_kept(item):
-    verdict = culling.decide(item, TEN, NOW)
+    verdict = decide(item)
     assert isinstance(verdict, Keep)
     assert verdict.until is None
     assert verdict.reason
 
 
 def test_never_is_never():
-    verdict = culling.decide(kernel(last=10_000, idle=10_000), Policy(None, "x"), NOW)
+    verdict = decide(kernel(last=10_000, idle=10_000), Policy(None, sources={"idle_timeout": "x"}))
     assert verdict == Keep(None, "never, by x")
 
 
 @pytest.mark.parametrize(
     ("own", "gateways", "default", "seconds", "source"),
     [
-        (1, 2, 3, 1, "kernel's"),
-        (None, 2, 3, 2, "gateway's"),
-        (None, None, 3, 3, "service's"),
-        (0, 2, 3, None, "kernel's"),
-        (-1, 2, 3, None, "kernel's"),
-        (None, 0, 3, None, "gateway's"),
-        (None, None, 0, None, "service's"),
-        (5, 0, 0, 5, "kernel's"),
+        (1, 2, 3, 1, "the kernel's"),
+        (None, 2, 3, 2, "JupyterGateway shared"),
+        (None, None, 3, 3, "the settings' culling"),
+        (0, 2, 3, None, "the kernel's"),
+        (-1, 2, 3, None, "the kernel's"),
+        (None, 0, 3, None, "JupyterGateway shared"),
+        (None, None, 0, None, "the settings'"),
+        (5, 0, 0, 5, "the kernel's"),
     ],
 )
 def test_precedence(own, gateways, default, seconds, source):
     item = kernel(**({} if own is None else {"cullIdleTimeout": own}))
-    gateway = {"spec": {} if gateways is None else {"cullIdleTimeout": gateways}}
-    rule = culling.policy(item, gateway, default)
-    assert rule.seconds == seconds
-    assert source in rule.source
-
-
-def test_a_gateway_that_is_gone_says_nothing():
-    assert culling.policy(kernel(), None, 7).seconds == 7
+    gateway = {
+        "metadata": {"name": "shared"},
+        "spec": {} if gateways is None else {"cullIdleTimeout": gateways},
+    }
+    policy = policies.of_kernel(
+        item,
+        spec=None,
+        template=None,
+        gateway=gateway,
+        groups=(),
+        rules=Rules({"idleTimeout": default}),
+    )
+    assert policy.idle_timeout == seconds
+    assert source in policy.sources["idle_timeout"]

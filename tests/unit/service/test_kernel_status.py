@@ -211,7 +211,7 @@ class TestStatus:
         for status in (
             kernel_status.of_pod(item, a_pod("Running"), NOW),
             kernel_status.of_pod(item, None, NOW),
-            kernel_status.of_cull(item, "idle", NOW),
+            kernel_status.of_cull(item, "Idle", "idle", NOW),
             kernel_status.without_pod(item, rejected("no"), NOW),
             kernel_status.of_admission(item, admitted=True, reason="", message="", now=NOW),
         ):
@@ -220,12 +220,13 @@ class TestStatus:
     @pytest.mark.parametrize(
         ("status_of", "end", "phase", "kind", "reason"),
         [
-            (kernel_status.of_cull, "why", "Culled", "Culled", "Idle"),
-            (kernel_status.without_pod, rejected("why"), "Failed", "Failed", "PodRejected"),
+            (kernel_status.of_cull, ("Idle", "why"), "Culled", "Culled", "Idle"),
+            (kernel_status.of_cull, ("MaximumAge", "why"), "Culled", "Culled", "MaximumAge"),
+            (kernel_status.without_pod, (rejected("why"),), "Failed", "Failed", "PodRejected"),
         ],
     )
     def test_ends_that_no_pod_tells(self, status_of, end, phase, kind, reason):
-        item = with_status(admitted(), status_of(admitted(), end, LATER))
+        item = with_status(admitted(), status_of(admitted(), *end, LATER))
         assert item["status"]["phase"] == phase
         assert item["status"]["completionTime"] == LATER_STAMP
         assert condition(item, kind)["reason"] == reason

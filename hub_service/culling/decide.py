@@ -1,0 +1,223 @@
+"""Whether a kernel is kept, its user warned, or its gateway asked to end it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hub_service.culling import record
+from hub_service.culling.activity import Activity
+from hub_service.culling.policy import Policy
+from hub_service.kinds import Object, Phase, Reason, status_of
+
+
+@dataclass(frozen=True)
+class Demand:
+    """This kernel was chosen for somebody who waits, since then.
+
+    by: a clause for the kernel's user, such as "another start waits for 1 GPU".
+    """
+
+    since: datetime
+    by: str
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The kernel stays; look again at `until`, or when its status changes if that is None."""
+
+    until: datetime | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Warn:
+    """The kernel stays, and its user is to know that it ends at `deadline`.
+
+    reason: as in Confirm. message: why, in a sentence. until: as in Keep; None for one that is at
+    work, which ends at the first idle moment after the deadline.
+    """
+
+    deadline: datetime
+    reason: str
+    message: str
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """The time is over: ask the gateway to seal the kernel if it was idle since `idle_before`.
+
+    reason: of the condition Culled then (Idle, MaximumAge, Reclaimed). message: why, in a sentence.
+    unless_connected: not if a notebook is connected to it.
+    """
+
+    idle_before: datetime
+    reason: str
+    message: str
+    unless_connected: bool = False
+
+
+Verdict = Keep | Warn | Confirm
+
+
+@dataclass(frozen=True)
+class _End:
+    """When a rule ends a kernel. span: seconds that the rule gave, from which a warning is cut."""
+
+    at: datetime
+    reason: str
+    span: float
+
+
+def decide(
+    kernel: Object, activity: Activity, policy: Policy, demand: Demand | None, now: datetime
+) -> Verdict:
+    """What becomes of a kernel.
+
+    Only a running kernel that its gateway reports as idle can ever be ended. One of which nothing
+    is known is kept: unknown is not idle. One that works past its maximum age is ended when it is
+    idle next.
+    """
+    if status_of(kernel).get("phase") != Phase.RUNNING:
+        return Keep(None, "not running")
+    aged = _by_age(kernel, policy)
+    since = activity.idle_since
+    if since is None:
+        return _at_work(activity, policy, aged, now)
+    ends = [
+        aged,
+        _by_idleness(kernel, activity, policy),
+        _by_demand(kernel, activity, policy, demand),
+    ]
+    end = min((end for end in ends if end is not None), key=lambda end: end.at, default=None)
+    if end is None:
+        return Keep(None, _why_never(activity, policy))
+    if now >= end.at:
+        return _confirm(end, since, policy, demand, now)
+    warned = _warned_from(end, policy)
+    if warned is None:
+        return Keep(end.at, f"until {end.at:%H:%M:%S} UTC")
+    if now < warned:
+        return Keep(warned, f"until {end.at:%H:%M:%S} UTC")
+    return Warn(end.at, end.reason, _announcement(end, since, policy), end.at)
+
+
+def reclaimable_from(kernel: Object, activity: Activity, policy: Policy) -> datetime | None:
+    """From when on a kernel may be ended for somebody who waits; None: not as things are.
+
+    Not one that its user keeps, nor one with an open notebook where the policy lets that count.
+    """
+    since = _counts_from(activity, policy)
+    if status_of(kernel).get("phase") != Phase.RUNNING or since is None:
+        return None
+    if policy.reclaim_after is None:
+        return None
+    end = since + timedelta(seconds=policy.reclaim_after)
+    return max(end, record.kept_until(kernel, policy) or end)
+
+
+def _at_work(activity: Activity, policy: Policy, aged: _End | None, now: datetime) -> Keep | Warn:
+    warned = _warned_from(aged, policy) if aged else None
+    if aged is None or warned is None:
+        return Keep(None, activity.occupation)
+    if now < warned:
+        return Keep(warned, activity.occupation)
+    return Warn(aged.at, aged.reason, _announcement(aged, None, policy), None)
+
+
+def _by_age(kernel: Object, policy: Policy) -> _End | None:
+    at = record.oldest(kernel, policy)
+    return _unless_kept(kernel, policy, at, Reason.MAXIMUM_AGE, policy.max_age or 0)
+
+
+def _by_idleness(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
+    since = _counts_from(activity, policy)
+    if since is None or policy.idle_timeout is None:
+        return None
+    at = since + timedelta(seconds=policy.idle_timeout)
+    return _unless_kept(kernel, policy, at, Reason.IDLE, policy.idle_timeout)
+
+
+def _by_demand(
+    kernel: Object, activity: Activity, policy: Policy, demand: Demand | None
+) -> _End | None:
+    at = reclaimable_from(kernel, activity, policy) if demand else None
+    return _End(at, Reason.RECLAIMED, 0) if at else None
+
+
+def _counts_from(activity: Activity, policy: Policy) -> datetime | None:
+    """From when on idleness counts; None while it doesn't."""
+    since = activity.idle_since
+    if since is None or not policy.connected:
+        return since
+    if activity.connections:
+        return None
+    return max(since, activity.left or since)
+
+
+def _unless_kept(
+    kernel: Object, policy: Policy, at: datetime | None, reason: str, span: int
+) -> _End | None:
+    if at is None:
+        return None
+    kept = record.kept_until(kernel, policy)
+    return _End(kept, reason, policy.extension) if kept and kept > at else _End(at, reason, span)
+
+
+def _warned_from(end: _End, policy: Policy) -> datetime | None:
+    """Since when its user is told of an end; None: not at all.
+
+    The first half of the time passes in silence, whatever the warning is to be.
+    """
+    lead = min(float(policy.warning), end.span / 2)
+    return end.at - timedelta(seconds=lead) if lead > 0 else None
+
+
+def _confirm(
+    end: _End, since: datetime, policy: Policy, demand: Demand | None, now: datetime
+) -> Confirm:
+    if end.reason == Reason.MAXIMUM_AGE:
+        message = f"The kernel has reached {_age(policy)}."
+        return Confirm(since, end.reason, message)
+    seconds = policy.idle_timeout if end.reason == Reason.IDLE else policy.reclaim_after
+    idle = f"The kernel was idle for {words(seconds or 0)} or more"
+    if end.reason == Reason.RECLAIMED:
+        source = _source(policy, "reclaim_after")
+        message = f"{idle}{source}, and {demand.by if demand else 'somebody waits'}."
+    else:
+        message = f"{idle}{_source(policy, 'idle_timeout')}."
+    idle_before = now - timedelta(seconds=seconds or 0)
+    return Confirm(idle_before, end.reason, message, unless_connected=policy.connected)
+
+
+def _announcement(end: _End, since: datetime | None, policy: Policy) -> str:
+    at = f"{end.at:%H:%M:%S} UTC"
+    if end.reason == Reason.MAXIMUM_AGE:
+        when = f"at {at}" if since else f"at {at}, or when it is idle next"
+        return f"The kernel ends {when}: it has reached {_age(policy)} then."
+    return f"The kernel is idle since {since:%H:%M:%S} UTC and ends at {at} unless it is used."
+
+
+def _age(policy: Policy) -> str:
+    return f"its maximum age of {words(policy.max_age or 0)}{_source(policy, 'max_age')}"
+
+
+def _source(policy: Policy, attribute: str) -> str:
+    source = policy.sources.get(attribute)
+    return f" (by {source})" if source else ""
+
+
+def _why_never(activity: Activity, policy: Policy) -> str:
+    if policy.connected and activity.connections:
+        return "a notebook is open"
+    source = policy.sources.get("idle_timeout")
+    return f"never, by {source}" if source else "never"
+
+
+def words(seconds: int) -> str:
+    """A time for people: 45 s, 10 min, 2 h."""
+    for length, unit in ((3600, "h"), (60, "min")):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
