@@ -37,7 +37,7 @@ from hub_service.names import user_slug
 # What a volume may be made of to be a user's: others end with the notebook's pod, or are its own.
 _LASTING = ("persistentVolumeClaim", "nfs")
 _OWNER, _SERVER = "hub.jupyter.org/username", "hub.jupyter.org/servername"
-_WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
+WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
 _HOSTNAME = "kubernetes.io/hostname"
 _LABEL_HOME = f"{GROUP}/home"
 
@@ -227,8 +227,8 @@ def started_in(pod: Object, folder: str) -> tuple[Object, str | None]:
     if not roots:
         return pod, f"The notebook's folder {folder} is on no volume that the kernel has too."
     container["workingDir"] = max(roots, key=len)
-    others = [one for one in container.get("env") or [] if one.get("name") != _WORKING_DIRECTORY]
-    variable = {"name": _WORKING_DIRECTORY, "value": folder.replace("$", "$$")}
+    others = [one for one in container.get("env") or [] if one.get("name") != WORKING_DIRECTORY]
+    variable = {"name": WORKING_DIRECTORY, "value": folder.replace("$", "$$")}
     container["env"] = [*others, variable]
     return pod, None
 

@@ -38,7 +38,7 @@ from hub_service.names import pod_name, safe_label
 from hub_service.podsecurity import Objection, Policy
 
 DEFAULT_GRACE_SECONDS = 2
-_CONNECTION_VOLUME = "elastic-connection"
+CONNECTION_VOLUME = "elastic-connection"
 
 
 def incarnation(kernel: Object) -> int:
@@ -148,8 +148,8 @@ def _mount_connection(pod_spec: Object, container: Object, spec: Object) -> None
     secret = spec.get("connectionSecret")
     if not secret:
         return
-    volume = {"name": _CONNECTION_VOLUME, "secret": {"secretName": secret}}
-    mount = {"name": _CONNECTION_VOLUME, "mountPath": CONNECTION_DIRECTORY, "readOnly": True}
+    volume = {"name": CONNECTION_VOLUME, "secret": {"secretName": secret}}
+    mount = {"name": CONNECTION_VOLUME, "mountPath": CONNECTION_DIRECTORY, "readOnly": True}
     pod_spec["volumes"] = [*(pod_spec.get("volumes") or []), volume]
     container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]
 

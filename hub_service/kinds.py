@@ -94,6 +94,13 @@ ANNOTATION_MOUNT_HOME = f"{GROUP}/mount-home"
 ANNOTATION_HOME = f"{GROUP}/home"
 ANNOTATION_HOME_CLAIM = f"{GROUP}/home-claim"
 ANNOTATION_HOME_NODE = f"{GROUP}/home-node"
+# On pods that wait for a kernel: that they do (a label); what they are made from, and how alike a
+# kernel's own pod has to be. On one that a kernel has claimed: when, and for which incarnation.
+LABEL_WARM = f"{GROUP}/warm"
+ANNOTATION_WARM_REVISION = f"{GROUP}/warm-revision"
+ANNOTATION_WARM_LIKENESS = f"{GROUP}/warm-likeness"
+ANNOTATION_CLAIMED_AT = f"{GROUP}/claimed-at"
+ANNOTATION_CLAIMED_FOR = f"{GROUP}/claimed-for-incarnation"
 
 # Zero to JupyterHub's network policies let pods with this label reach the hub.
 # "true" on a NetworkPolicy of the shared namespace: users' own namespaces have it as well.
