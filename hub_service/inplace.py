@@ -101,3 +101,9 @@ def is_supervised(container: dict[str, Any]) -> bool:
     """Whether a pod's container was made by `supervised`, now or by an earlier version."""
     command = container.get("command") or []
     return len(command) > len(COMMAND) and command[len(COMMAND) - 1] == _NAME
+
+
+def kernel_command(container: Object) -> list[str]:
+    """The kernel's own command, without the supervisor."""
+    command = list(container.get("command") or [])
+    return command[len(COMMAND) :] if is_supervised(container) else command

@@ -179,9 +179,7 @@ class Kernels:
         container = pod["spec"]["containers"][0]
         path = Path(self._folder, f"{kinds.name_of(pod)}.json")
         await asyncio.to_thread(path.write_text, json.dumps(connection))
-        command = container["command"]
-        if inplace.is_supervised(container):
-            command = command[len(inplace.COMMAND) :]
+        command = inplace.kernel_command(container)
         words = [word.replace(kinds.CONNECTION_FILE, str(path)) for word in command]
         if pod["metadata"]["labels"][kinds.LABEL_OWNER] in self.mute:
             words[1:] = ["-c", "import signal; signal.pause()"]

@@ -205,6 +205,7 @@ def test_a_pods_command_runs_under_the_supervisor():
     assert made["command"] == [*inplace.COMMAND, "k"]
     assert made["args"] == ["-f", "$(X)"]
     assert inplace.is_supervised(made)
+    assert inplace.kernel_command(made) == ["k"]
     assert template["spec"]["containers"][1]["command"] == ["k"]
     # Kubernetes fills in for itself what looks like a reference to a variable.
     assert "$(" not in inplace.COMMAND[2]
@@ -214,3 +215,4 @@ def test_a_pods_command_runs_under_the_supervisor():
 def test_other_containers_are_not_taken_for_supervised():
     assert not inplace.is_supervised({})
     assert not inplace.is_supervised({"command": ["/bin/sh", "-c", "exec python", "kernel", "x"]})
+    assert inplace.kernel_command({"command": ["k"]}) == ["k"]
