@@ -107,6 +107,9 @@ ANNOTATION_CLAIMED_FOR = f"{GROUP}/claimed-for-incarnation"
 LABEL_FOR_USER_NAMESPACES = f"{GROUP}/for-user-namespaces"
 LABEL_NETWORK_ACCESS_HUB = "hub.jupyter.org/network-access-hub"
 
+# Of pods that wait in line for a GPU.
+SCHEDULING_GATE = f"{GROUP}/line"
+
 GATEWAY_PORT = 8888
 NOTEBOOK_PORT = 8888
 
@@ -174,6 +177,8 @@ class Reason:
     NAMESPACE_FULL = "NamespaceFull"
     POD_PENDING = "PodPending"
     UNSCHEDULABLE = "Unschedulable"
+    WAITING_IN_LINE = "WaitingInLine"
+    SCHEDULING_GATED = "SchedulingGated"
     SCALING_UP = "ScalingUp"
     PULLING_IMAGE = "PullingImage"
     IMAGE_ERROR = "ImageError"

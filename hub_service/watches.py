@@ -40,6 +40,7 @@ from hub_service.reconcile import starts as start_reconciling
 from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
 from hub_service.reconcile.namespaces import Scope, all_of_new_namespace
 from hub_service.settings import Settings
+from hub_service.sharing.pods import asks_for_gpus
 from hub_service.starts import events as pod_events
 from hub_service.starts.line import unscheduled
 
@@ -80,6 +81,7 @@ class Watches:
             indexers={
                 kernel_pods.BY_KERNEL: kernel_pods.kernel_of,
                 start_reconciling.UNSCHEDULED: unscheduled,
+                start_reconciling.WITH_GPUS: asks_for_gpus,
                 home_reconciling.BY_HOME: home_reconciling.home_of,
             },
         )

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from hub_service.kinds import JUPYTER_KERNELS, NODES, Object, Phase, controller, status_of, uid_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
+from hub_service.sharing.pods import held_by_owner
 from hub_service.starts import judge, line, room
 from hub_service.starts.judge import Times, Verdict
 
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 BY_POD = "pod"
 UNSCHEDULED = "unscheduled"
+WITH_GPUS = "gpus"
 
 # How old, in seconds, what is known of nodes and of the line may be.
 _NODES_AGE = 30.0
@@ -24,7 +26,7 @@ _LINE_AGE = 1.0
 
 
 class Starts:
-    """Judges starts. `pods` needs the index UNSCHEDULED, `events` BY_POD.
+    """Judges starts. `pods` needs the indexes UNSCHEDULED and WITH_GPUS, `events` BY_POD.
 
     Without the right to list nodes, what is larger than any of them waits like everything else.
     """
@@ -71,7 +73,10 @@ class Starts:
     def _before(self, pod: Object) -> int | None:
         clock = asyncio.get_running_loop().time
         if clock() >= self._line_until:
-            self._line = line.Line(self._pods.store.by_index(UNSCHEDULED, ""))
+            store = self._pods.store
+            self._line = line.Line(
+                store.by_index(UNSCHEDULED, ""), held_by_owner(store.by_index(WITH_GPUS, ""))
+            )
             self._line_until = clock() + _LINE_AGE
         return self._line.before(pod)
 

@@ -15,6 +15,7 @@ from hub_service import podtemplate, timestamps
 from hub_service.kinds import Object, Phase, Reason, condition
 from hub_service.packages import CONTAINER as PACKAGES
 from hub_service.podstate import PodState
+from hub_service.sharing.pods import gates, is_gated
 from hub_service.starts import events as pod_events
 from hub_service.starts import faults, line, room
 from hub_service.starts.faults import Fault
@@ -151,8 +152,12 @@ def judge_admission(
 
 
 def wants_nodes(pod: Object) -> bool:
-    """Whether it is worth knowing the cluster's nodes: the scheduler found none for this pod."""
-    return bool(not (pod.get("spec") or {}).get("nodeName") and room.scheduler_words(pod))
+    """Whether it is worth knowing the cluster's nodes: the scheduler found none for this pod.
+
+    Or would find none, as others wait before it.
+    """
+    waits = room.scheduler_words(pod) or is_gated(pod)
+    return bool(not (pod.get("spec") or {}).get("nodeName") and waits)
 
 
 def _without_node(
@@ -165,6 +170,10 @@ def _without_node(
     nodes: Sequence[room.Node],
 ) -> Verdict:
     words = room.scheduler_words(pod)
+    if is_gated(pod):
+        return _in_line(pod, times, now, made, before, nodes)
+    if gates(pod):
+        return _behind_others_gates(pod, times, now, made)
     if not words:
         state = PodState(Phase.PENDING, Reason.POD_PENDING, "The kernel's pod waits for a node.")
         return _within(SCHEDULING, state, made, times, now)
@@ -184,13 +193,36 @@ def _without_node(
         return _failed(never._replace(message=f"{never.message}{cause}"), made)
     if scaling is not None:
         cause = f" ({words} {pod_events.message(scaling)})"
-    if before is None or not room.scarce(pod):
+    if before is None or line.scarce_of(pod) is None:
         message = f"No node takes this kernel yet.{cause}"
     else:
         message = f"{line.describe(pod, before)}{cause}"
     state = PodState(Phase.PENDING, Reason.UNSCHEDULABLE, message)
     verdict = _within(SCHEDULING, state, made, times, now, again=now + _LOOK_AT_LINE_AGAIN)
     return verdict._replace(before=before)
+
+
+def _in_line(
+    pod: Object,
+    times: Times,
+    now: datetime,
+    made: datetime,
+    before: int | None,
+    nodes: Sequence[room.Node],
+) -> Verdict:
+    """Others wait before it, and the scheduler isn't asked yet."""
+    if not times.autoscaler and (never := room.never_fits(pod, nodes)):
+        return _failed(never, made)
+    state = PodState(Phase.PENDING, Reason.WAITING_IN_LINE, line.describe(pod, before or 0))
+    verdict = _within(SCHEDULING, state, made, times, now, again=now + _LOOK_AT_LINE_AGAIN)
+    return verdict._replace(before=before)
+
+
+def _behind_others_gates(pod: Object, times: Times, now: datetime, made: datetime) -> Verdict:
+    names = ", ".join(gates(pod))
+    message = f"The kernel's pod is held back from the scheduler until others let it on ({names})."
+    state = PodState(Phase.PENDING, Reason.SCHEDULING_GATED, message)
+    return _within(SCHEDULING, state, made, times, now)
 
 
 def _on_node(

@@ -8,8 +8,9 @@ are left to the scheduler's own words.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hub_service import quantities
@@ -21,22 +22,32 @@ from hub_service.kinds import (
     annotations_of,
     condition,
     name_of,
+    spec_of,
+    status_of,
 )
 from hub_service.starts.faults import Fault
 
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+?)(?=[.,;]?(?:\s|$))")
 
+# The scheduler has not looked at the pod; the API server says so.
+_BEHIND_A_GATE = "SchedulingGated"
 
 # What a node has of a resource whose device plugin is away: nobody knows.
 _UNKNOWN = Decimal("Infinity")
 
 
 class Node(NamedTuple):
-    """What matters of a node: its labels, its name, and what it has for pods at best."""
+    """What matters of a node: its labels, its name, and what it has for pods at best.
+
+    allocatable: what it has for pods now; is_open: ready, and not closed to new pods.
+    """
 
     labels: dict[str, str]
     amounts: dict[str, Decimal]
     name: str = ""
+    allocatable: Mapping[str, Decimal] = MappingProxyType({})
+    taints: tuple[Object, ...] = ()
+    is_open: bool = True
 
 
 def node(item: Object) -> Node:
@@ -46,12 +57,20 @@ def node(item: Object) -> Node:
     device plugin is away, as after every restart of the kubelet; one that never had any doesn't
     name them at all.
     """
-    status: Object = item.get("status") or {}
+    status, spec = status_of(item), spec_of(item)
     amounts = _amounts(status, "allocatable")
     capacity = _amounts(status, "capacity")
     for name in filter(_is_device, amounts):
         amounts[name] = max(amounts[name], capacity.get(name, Decimal(0))) or _UNKNOWN
-    return Node(dict(item["metadata"].get("labels") or {}), amounts, name_of(item))
+    ready = condition(item, "Ready") or {}
+    return Node(
+        labels=dict(item["metadata"].get("labels") or {}),
+        amounts=amounts,
+        name=name_of(item),
+        allocatable=_amounts(status, "allocatable"),
+        taints=tuple(spec.get("taints") or ()),
+        is_open=not spec.get("unschedulable") and ready.get("status", "True") == "True",
+    )
 
 
 def _amounts(status: Object, field: str) -> dict[str, Decimal]:
@@ -65,7 +84,7 @@ def _is_device(name: str) -> bool:
 def scheduler_words(pod: Object) -> str:
     """Why the scheduler has found no node, without its thoughts on preemption; "" before it did."""
     said = condition(pod, "PodScheduled") or {}
-    if said.get("status") != "False":
+    if said.get("status") != "False" or said.get("reason") == _BEHIND_A_GATE:
         return ""
     return re.split(r" (?:no new claims|preemption:)", said.get("message") or "")[0].strip()
 

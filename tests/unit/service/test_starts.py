@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from hub_service import quantities
+from hub_service.kinds import LABEL_OWNER, SCHEDULING_GATE
 from hub_service.starts import events as pod_events
 from hub_service.starts import line, room
 from hub_service.starts.judge import Times, judge, judge_refusal, wants_nodes
@@ -236,6 +237,61 @@ def test_a_place_in_line(before, words):
     verdict = judge(pod, [], times=TIMES, now=at(1), before=before)
     assert (verdict.state.reason, verdict.before) == ("Unschedulable", before)
     assert words in verdict.state.message
+
+
+def gated(name="k", owner="alice", *, gate=SCHEDULING_GATE, **more):
+    """As the API server says it, and for a moment still does when the gate is gone."""
+    words = "Scheduling is blocked due to non-empty scheduling gates"
+    pod = a_pod(name=name, words=words, wants={GPU: "1"}, **more)
+    pod["status"]["conditions"][0]["reason"] = "SchedulingGated"
+    pod["metadata"] |= {"namespace": "users", "labels": {LABEL_OWNER: owner}}
+    if gate:
+        pod["spec"]["schedulingGates"] = [{"name": gate}]
+    return pod
+
+
+def test_behind_our_gate_it_waits_in_line():
+    verdict = judge(gated(), [], times=TIMES, now=at(1), before=3, nodes=TWO)
+    assert (verdict.state.reason, verdict.before) == ("WaitingInLine", 3)
+    assert verdict.state.message == (
+        "Waiting for 1 GPU (nvidia.com/gpu): not free at present. 3 kernels wait before this one. "
+        "Those who hold fewer GPUs come first."
+    )
+    assert (verdict.deadline, verdict.again) == (at(1000), at(6))
+    assert judge(gated(), [], times=TIMES, now=at(1000)).state.reason == "SchedulingTimeout"
+
+
+def test_what_no_node_can_take_does_not_wait_in_line():
+    pod = gated(nodeSelector={"pool": "b"})
+    assert wants_nodes(pod)
+    assert judge(pod, [], times=TIMES, now=at(1), nodes=TWO).state.reason == "NoMatchingNode"
+    growing = TIMES._replace(autoscaler=True)
+    verdict = judge(pod, [], times=growing, now=at(1), nodes=TWO)
+    assert verdict.state.reason == "WaitingInLine"
+
+
+def test_behind_a_gate_of_others_it_waits_for_them():
+    verdict = judge(gated(gate="kueue.x-k8s.io/admission"), [], times=TIMES, now=at(1))
+    assert verdict.state.reason == "SchedulingGated"
+    assert "(kueue.x-k8s.io/admission)" in verdict.state.message
+
+
+def test_let_on_but_not_looked_at_yet():
+    pod = gated(gate=None)
+    assert not wants_nodes(pod)
+    assert judge(pod, [], times=TIMES, now=at(1)).state.reason == "PodPending"
+
+
+def test_the_line_behind_the_gate_is_fair_and_after_those_whom_the_scheduler_sees():
+    pods = [
+        gated("a1", "a", age=9), gated("a2", "a", age=8), gated("b", "b", age=7),
+        gated("c", "c", age=6), a_pod(name="first", age=1, words=NO_GPU, wants={GPU: 1}),
+    ]  # fmt: skip
+    pods[-1]["metadata"]["labels"] = {LABEL_OWNER: "c"}
+    now = line.Line(pods, {"b": 5})
+    before = {pod["metadata"]["name"]: now.before(pod) for pod in pods}
+    # `c` has one before all others, and so is behind the first of `a`.
+    assert before == {"first": 0, "a1": 1, "a2": 2, "c": 3, "b": 4}
 
 
 def nodes(*allocatable, **labels):

@@ -1,0 +1,105 @@
+"""Which idle kernels end so that starts that wait get their GPUs. Pure.
+
+The longest idle first; none where it would be of no help to the one that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from hub_service import quantities
+from hub_service.sharing.line import Waiting
+from hub_service.sharing.room import Amounts, Room
+
+
+@dataclass(frozen=True)
+class Holder:
+    """An idle kernel that may be reclaimed, where it runs and what it would give back."""
+
+    key: Hashable
+    node: str
+    amounts: Amounts
+    idle_since: datetime
+
+
+def victims(
+    waiting: Sequence[Waiting], holders: Sequence[Holder], room: Room
+) -> dict[Hashable, Waiting]:
+    """The kernels to be ended, by key, and for whom.
+
+    waiting: in their order; holders: those that may be reclaimed now, no others. room: what is
+    free, and what is on its way to be, is taken by those first in line, and nothing ends for them.
+
+    For one that waits, one kernel ends. Only where none is large enough alone, several do, on one
+    node and as few as possible; where not even all of them would make room, none does.
+    """
+    room = room.copy()
+    left = sorted(holders, key=lambda one: (one.idle_since, str(one.key)))
+    chosen: dict[Hashable, Waiting] = {}
+    hopeless = set()  # there is only less for those that come later
+    for one in waiting:
+        if not left:
+            break
+        wants = (frozenset(one.amounts.items()), one.nodes)
+        if wants in hopeless or room.take(one.amounts, one.nodes) is not None:
+            continue
+        found = _for_one(one, left, room)
+        if not found:
+            hopeless.add(wants)
+            continue
+        for holder in found:
+            chosen[holder.key] = one
+            left.remove(holder)
+            room.give(holder.amounts, holder.node)
+        room.take_on(one.amounts, found[0].node)
+    return chosen
+
+
+def _for_one(one: Waiting, holders: Sequence[Holder], room: Room) -> list[Holder]:
+    """Who ends for one that waits: as few as possible, and of those the longest idle."""
+    by_node: dict[str, list[Holder]] = {}
+    for holder in holders:
+        if one.nodes is not None and holder.node in one.nodes:
+            by_node.setdefault(holder.node, []).append(holder)
+    found = [
+        enough for node, here in by_node.items() if (enough := _on_node(one, here, room.of(node)))
+    ]
+    return min(found, key=lambda these: (len(these), these[0].idle_since), default=[])
+
+
+def _on_node(one: Waiting, here: Sequence[Holder], free: Amounts) -> list[Holder]:
+    """The longest idle ones of a node that together make room; empty where they don't."""
+    lacking = {
+        name: amount - free.get(name, Decimal(0))
+        for name, amount in one.amounts.items()
+        if amount > free.get(name, Decimal(0))
+    }
+    gpus = [name for name in lacking if quantities.is_gpu(name)]
+    helping = [holder for holder in here if any(name in holder.amounts for name in gpus)]
+    alone = next((holder for holder in helping if _covers([holder], lacking)), None)
+    if alone is not None:
+        return [alone]
+    taken: list[Holder] = []
+    for holder in helping:
+        taken.append(holder)
+        if _covers(taken, lacking):
+            return _without_needless(taken, lacking)
+    return []
+
+
+def _without_needless(taken: list[Holder], lacking: Amounts) -> list[Holder]:
+    for holder in reversed(taken[:]):
+        others = [one for one in taken if one is not holder]
+        if _covers(others, lacking):
+            taken = others
+    return taken
+
+
+def _covers(holders: Sequence[Holder], lacking: Amounts) -> bool:
+    return all(
+        sum((holder.amounts.get(name, Decimal(0)) for holder in holders), Decimal(0)) >= amount
+        for name, amount in lacking.items()
+    )
