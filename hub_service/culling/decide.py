@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from hub_service.culling import record
 from hub_service.culling.activity import Activity
-from hub_service.culling.policy import Policy
+from hub_service.culling.policy import Policy, words
 from hub_service.kinds import Object, Phase, Reason, status_of
 
 
@@ -81,7 +82,7 @@ def decide(
     """
     if status_of(kernel).get("phase") != Phase.RUNNING:
         return Keep(None, "not running")
-    aged = _by_age(kernel, policy)
+    aged = _by_age(kernel, activity, policy)
     since = activity.idle_since
     if since is None:
         return _at_work(activity, policy, aged, now)
@@ -90,7 +91,7 @@ def decide(
         _by_idleness(kernel, activity, policy),
         _by_demand(kernel, activity, policy, demand),
     ]
-    end = min((end for end in ends if end is not None), key=lambda end: end.at, default=None)
+    end = min(filter(None, ends), key=attrgetter("at"), default=None)
     if end is None:
         return Keep(None, _why_never(activity, policy))
     if now >= end.at:
@@ -101,6 +102,17 @@ def decide(
     if now < warned:
         return Keep(warned, f"until {end.at:%H:%M:%S} UTC")
     return Warn(end.at, end.reason, _announcement(end, since, policy), end.at)
+
+
+def ends_at(kernel: Object, activity: Activity, policy: Policy) -> datetime | None:
+    """When a kernel ends as things are, if nobody waits for what it holds; None: never.
+
+    One that is at work past that moment ends when it is idle next.
+    """
+    if status_of(kernel).get("phase") != Phase.RUNNING:
+        return None
+    ends = (_by_age(kernel, activity, policy), _by_idleness(kernel, activity, policy))
+    return min((end.at for end in ends if end is not None), default=None)
 
 
 def reclaimable_from(kernel: Object, activity: Activity, policy: Policy) -> datetime | None:
@@ -114,7 +126,7 @@ def reclaimable_from(kernel: Object, activity: Activity, policy: Policy) -> date
     if policy.reclaim_after is None:
         return None
     end = since + timedelta(seconds=policy.reclaim_after)
-    return max(end, record.kept_until(kernel, policy) or end)
+    return max(end, record.of(kernel, activity, policy).kept_until or end)
 
 
 def _at_work(activity: Activity, policy: Policy, aged: _End | None, now: datetime) -> Keep | Warn:
@@ -126,9 +138,9 @@ def _at_work(activity: Activity, policy: Policy, aged: _End | None, now: datetim
     return Warn(aged.at, aged.reason, _announcement(aged, None, policy), None)
 
 
-def _by_age(kernel: Object, policy: Policy) -> _End | None:
+def _by_age(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
     at = record.oldest(kernel, policy)
-    return _unless_kept(kernel, policy, at, Reason.MAXIMUM_AGE, policy.max_age or 0)
+    return _unless_kept(kernel, activity, policy, at, Reason.MAXIMUM_AGE, policy.max_age or 0)
 
 
 def _by_idleness(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
@@ -136,7 +148,7 @@ def _by_idleness(kernel: Object, activity: Activity, policy: Policy) -> _End | N
     if since is None or policy.idle_timeout is None:
         return None
     at = since + timedelta(seconds=policy.idle_timeout)
-    return _unless_kept(kernel, policy, at, Reason.IDLE, policy.idle_timeout)
+    return _unless_kept(kernel, activity, policy, at, Reason.IDLE, policy.idle_timeout)
 
 
 def _by_demand(
@@ -157,11 +169,16 @@ def _counts_from(activity: Activity, policy: Policy) -> datetime | None:
 
 
 def _unless_kept(
-    kernel: Object, policy: Policy, at: datetime | None, reason: str, span: int
+    kernel: Object,
+    activity: Activity,
+    policy: Policy,
+    at: datetime | None,
+    reason: str,
+    span: int,
 ) -> _End | None:
     if at is None:
         return None
-    kept = record.kept_until(kernel, policy)
+    kept = record.of(kernel, activity, policy).kept_until
     return _End(kept, reason, policy.extension) if kept and kept > at else _End(at, reason, span)
 
 
@@ -183,10 +200,11 @@ def _confirm(
     seconds = policy.idle_timeout if end.reason == Reason.IDLE else policy.reclaim_after
     idle = f"The kernel was idle for {words(seconds or 0)} or more"
     if end.reason == Reason.RECLAIMED:
-        source = _source(policy, "reclaim_after")
-        message = f"{idle}{source}, and {demand.by if demand else 'somebody waits'}."
+        message = (
+            f"{idle}{policy.by('reclaim_after')}, and {demand.by if demand else 'somebody waits'}."
+        )
     else:
-        message = f"{idle}{_source(policy, 'idle_timeout')}."
+        message = f"{idle}{policy.by('idle_timeout')}."
     idle_before = now - timedelta(seconds=seconds or 0)
     return Confirm(idle_before, end.reason, message, unless_connected=policy.connected)
 
@@ -200,24 +218,10 @@ def _announcement(end: _End, since: datetime | None, policy: Policy) -> str:
 
 
 def _age(policy: Policy) -> str:
-    return f"its maximum age of {words(policy.max_age or 0)}{_source(policy, 'max_age')}"
-
-
-def _source(policy: Policy, attribute: str) -> str:
-    source = policy.sources.get(attribute)
-    return f" (by {source})" if source else ""
+    return f"its maximum age of {words(policy.max_age or 0)}{policy.by('max_age')}"
 
 
 def _why_never(activity: Activity, policy: Policy) -> str:
     if policy.connected and activity.connections:
         return "a notebook is open"
-    source = policy.sources.get("idle_timeout")
-    return f"never, by {source}" if source else "never"
-
-
-def words(seconds: int) -> str:
-    """A time for people: 45 s, 10 min, 2 h."""
-    for length, unit in ((3600, "h"), (60, "min")):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+    return f"never{policy.by('idle_timeout')}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from hub_service import podtemplate
@@ -51,20 +52,47 @@ class Policy:
     reclaim_after: int | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        """All rules in one line, each with its place; for people who look at a kernel."""
+    @cached_property
+    def line(self) -> str:
+        """All rules, each with its place; for people who look at a kernel."""
         by_place: list[tuple[str, list[str]]] = []
         for name, attribute in FIELDS.items():
             place = self.sources.get(attribute, "")
             if not by_place or by_place[-1][0] != place:
                 by_place.append((place, []))
-            by_place[-1][1].append(_words(name, getattr(self, attribute)))
+            by_place[-1][1].append(_said(name, getattr(self, attribute)))
         return "; ".join(
             ", ".join(words) + (f" ({place})" if place else "") for place, words in by_place
         )
 
+    @cached_property
+    def sentence(self) -> str:
+        """When such a kernel ends, for its user."""
+        ends = []
+        if self.idle_timeout is not None:
+            unless = ", unless a notebook is open" if self.connected else ""
+            ends.append(f"after {words(self.idle_timeout)} idle{unless}{self.by('idle_timeout')}")
+        if self.max_age is not None:
+            ends.append(f"at an age of {words(self.max_age)}{self.by('max_age')}")
+        if not ends:
+            return f"Nothing ends it for being idle{self.by('idle_timeout')}."
+        return f"It ends {', or '.join(ends)}."
 
-def _words(name: str, value: int | bool | None) -> str:
+    def by(self, attribute: str) -> str:
+        """Where a rule is written, in brackets; nothing where that isn't known."""
+        source = self.sources.get(attribute)
+        return f" (by {source})" if source else ""
+
+
+def words(seconds: int) -> str:
+    """A time for people: 45 s, 10 min, 2 h."""
+    for length, unit in ((3600, "h"), (60, "min")):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def _said(name: str, value: int | bool | None) -> str:
     if isinstance(value, bool):
         return f"{name} {str(value).lower()}"
     return f"{name} {'never' if value is None else value}"

@@ -126,7 +126,7 @@ def test_kept(item):
 
 def test_never_is_never():
     verdict = decide(kernel(last=10_000, idle=10_000), Policy(None, sources={"idle_timeout": "x"}))
-    assert verdict == Keep(None, "never, by x")
+    assert verdict == Keep(None, "never (by x)")
 
 
 @pytest.mark.parametrize(
