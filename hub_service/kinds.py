@@ -38,6 +38,7 @@ JUPYTER_KERNEL_TEMPLATES = Resource(
 )
 JUPYTER_GATEWAYS = Resource(GROUP, VERSION, "jupytergateways", "JupyterGateway")
 JUPYTER_NOTEBOOKS = Resource(GROUP, VERSION, "jupyternotebooks", "JupyterNotebook")
+JUPYTER_LEDGERS = Resource(GROUP, VERSION, "jupyterledgers", "JupyterLedger")
 
 PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")

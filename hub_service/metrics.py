@@ -1,8 +1,9 @@
 """Figures for Prometheus: what kernels there are, what became of them, how the service is doing.
 
 What is there is read from the copies when somebody asks. What happens is counted while the service
-leads: with several running, their sums are right. No figure names a user: there would be as many
-series as people, and everybody who may read figures would see who computes when.
+leads: with several running, their sums are right. No figure names a user unless that is asked for:
+there would be as many series as people, and everybody who may read figures would see who computes
+when.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.kube import Controller, Key
+from hub_service.ledger.books import Account, Amounts
+from hub_service.ledger.figures import GpuSeconds
 from hub_service.watches import Watches
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,9 +49,12 @@ _RECONCILE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 
 class Metrics:
-    """The figures of one process; an observer of its controllers and watches."""
+    """The figures of one process; an observer of its controllers and watches.
 
-    def __init__(self, watches: Watches) -> None:
+    user_figures: whether the ledger's have a series for each user.
+    """
+
+    def __init__(self, watches: Watches, *, user_figures: bool = False) -> None:
         self._watches = watches
         self._registry = CollectorRegistry()
         self._registry.register(_Current(self))
@@ -90,6 +96,7 @@ class Metrics:
             ["controller"],
             registry=registry,
         )
+        self._gpu_seconds = GpuSeconds(registry, user_figures=user_figures)
         self._watches_broke = Counter(
             "elastic_watch_restarts",
             "Watches that broke off and were taken up again.",
@@ -135,9 +142,15 @@ class Metrics:
                 seconds = max((timestamps.now() - created).total_seconds(), 0.0)
                 self._started.labels(self.spec_label(new)).observe(seconds)
 
+    def booked(self, account: Account, amounts: Amounts, groups: Iterable[str]) -> None:
+        """Count what the ledger has booked, for a user who is in these groups."""
+        self._gpu_seconds.add(self._spec(account.spec), account.user, groups, amounts)
+
     def spec_label(self, item: Object) -> str:
         """The name of a kernel's spec, if there is one."""
-        name = spec_of(item).get("kernelSpecName")
+        return self._spec(spec_of(item).get("kernelSpecName"))
+
+    def _spec(self, name: str | None) -> str:
         known = name and any(name_of(spec) == name for spec in self._watches.kernel_specs.store)
         return str(name) if known else OTHER
 

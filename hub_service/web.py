@@ -7,7 +7,8 @@ tokens with access to this service pass. All is read from the reflector's copy.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import date
 from html import escape
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ from hub_service.answers import Handler, Health, JsonHandler, NotFound, log_requ
 from hub_service.groups import Groups
 from hub_service.kinds import Object, condition, name_of, namespace_of, spec_of, status_of
 from hub_service.known_groups import KnownGroups
-from hub_service.kube import Reflector
+from hub_service.kube import ApiError, Reflector
+from hub_service.ledger import report
 from hub_service.limits import Policy
 
 _PAGE = """<!DOCTYPE html>
@@ -58,6 +60,10 @@ _COLUMNS = (
 _LIMIT_COLUMNS = ("resource", "used", "waiting", "limit", "set by", "")
 
 
+# The JupyterLedgers that there are of some days. Raises ApiError.
+LedgerOf = Callable[[Iterable[date]], Awaitable[list[Object]]]
+
+
 class QuotaView(NamedTuple):
     """What limits rest on: the hub's groups, the administrator's limits and rules."""
 
@@ -72,6 +78,7 @@ def application(
     kernels: Reflector,
     covers: Callable[[str], bool],
     quotas: QuotaView,
+    ledger: LedgerOf | None,
     is_ready: Callable[[], bool],
     hub_auth: HubOAuth,
     cookie_secret: bytes,
@@ -79,6 +86,7 @@ def application(
     """The service's pages under `prefix`, which begins and ends with a slash.
 
     covers: whether the service looks after a namespace; the reflector may see others as well.
+    ledger: finds days of the ledger; None where it is not kept.
     cookie_secret: the same for all that serve them, as a login may begin at one and end at another.
     """
     return Application(
@@ -86,6 +94,7 @@ def application(
             (prefix + "health", Health),
             (prefix + "api/kernels", _Kernels),
             (prefix + "api/quota", _Quota),
+            (prefix + "api/ledger", _Ledger),
             (prefix + "oauth_callback", _Callback),
             (prefix, _Page),
         ],
@@ -95,6 +104,7 @@ def application(
         kernels=kernels,
         covers=covers,
         quotas=quotas,
+        ledger=ledger,
         is_ready=is_ready,
         hub_auth=hub_auth,
     )
@@ -208,6 +218,27 @@ class _Quota(JsonHandler, _OwnKernels):
         if self.is_admin and groups is not None:
             answer["problems"] = [p._asdict() for p in limits.problems(groups.all)]
         self.finish(json.dumps(answer))
+
+
+class _Ledger(JsonHandler, _OwnKernels):
+    async def get(self) -> None:
+        if self.current_user is None:
+            raise HTTPError(403, "Log in to the hub, or send Authorization: token <token>.")
+        fetch: LedgerOf | None = self.settings["ledger"]
+        if fetch is None:
+            raise HTTPError(404, "No ledger is kept: the setting ledger.enabled is false.")
+        query = {name: self.get_query_argument(name, None) for name in report.QUERY}
+        try:
+            wanted = report.wanted(query, self.own_name, self.is_admin, timestamps.now().date())
+        except PermissionError as error:
+            raise HTTPError(403, str(error)) from None
+        except ValueError as error:
+            raise HTTPError(400, str(error)) from None
+        try:
+            days = await fetch(wanted.days)
+        except ApiError as error:
+            raise HTTPError(503, "The ledger can't be read at the moment.") from error
+        self.finish(json.dumps(report.model(days, wanted)))
 
 
 class _Page(_OwnKernels):

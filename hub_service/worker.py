@@ -13,6 +13,7 @@ from hub_service.kube.leader import Leader
 from hub_service.kube.lease import Timing
 from hub_service.metrics import Metrics
 from hub_service.reconcile.culling import GatewayUrls
+from hub_service.reconcile.ledger_days import LedgerDays
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.settings import Settings
 from hub_service.watches import Watches
@@ -42,7 +43,8 @@ class Worker:
         timing: Timing | None = None,
     ) -> None:
         self._watches = Watches(cluster, config)
-        self.metrics = Metrics(self._watches)
+        self.metrics = Metrics(self._watches, user_figures=config.ledger.user_figures)
+        self.ledger = LedgerDays(cluster, config.namespace) if config.ledger.enabled else None
         self.groups = KnownGroups(fetch_groups, on_change=group_limits.Reports().note)
         for reflector in self._watches.all:
             reflector.observed_by(self.metrics)

@@ -34,6 +34,8 @@ from hub_service.reconcile.culling import Culling, GatewayUrls
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
 from hub_service.reconcile.kernels import KernelReconciler, is_urgent, unless_put_off
+from hub_service.reconcile.ledger import Ledger
+from hub_service.reconcile.ledger_days import LedgerDays
 from hub_service.reconcile.orphans import SecretSweep
 from hub_service.reconcile.policies import Policies
 from hub_service.reconcile.recorder import Recorder
@@ -138,6 +140,8 @@ class Controllers:
             group.create_task(self._recorder.run())
             if self._servers is not None:
                 group.create_task(self._servers.run())
+            if self._config.ledger.enabled:
+                group.create_task(self._ledger().run())
             if self._config.has_shared_gateway:
                 group.create_task(apply_shared_gateway(self._cluster, self._config))
 
@@ -200,6 +204,18 @@ class Controllers:
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
         return controller
+
+    def _ledger(self) -> Ledger:
+        return Ledger(
+            LedgerDays(self._cluster, self._config.namespace),
+            kernels=self._watches.kernels,
+            pods=self._watches.pods,
+            notebook_pods=self._watches.notebook_pods,
+            covers=self._watches.scope.covers,
+            groups=lambda: self._groups.current,
+            retention=self._config.ledger.retention,
+            note=self._metrics.booked,
+        )
 
     def _interrupt_controller(self) -> Controller:
         reconciler = InterruptReconciler(

@@ -11,6 +11,7 @@ from hub_service.settings.gateways import GatewaySettings
 from hub_service.settings.homes import HomeSettings, SharedVolume
 from hub_service.settings.hub import HubSettings, ServiceSettings
 from hub_service.settings.kernels import LivenessSettings, OrphanSettings, StartSettings
+from hub_service.settings.ledger import LedgerSettings
 from hub_service.settings.namespaces import UserNamespaceSettings
 from hub_service.settings.notebooks import NotebookSettings, SpawnerSettings
 from hub_service.settings.quota import QuotaSettings
@@ -41,6 +42,7 @@ class Settings(Section):
         "example.",
     )
     culling: CullingSettings = CullingSettings()
+    ledger: LedgerSettings = LedgerSettings()
     orphans: OrphanSettings = OrphanSettings()
     start: StartSettings = StartSettings()
     liveness: LivenessSettings = LivenessSettings()

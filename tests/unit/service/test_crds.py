@@ -20,6 +20,7 @@ RESOURCES = {
         kinds.JUPYTER_KERNEL_TEMPLATES,
         kinds.JUPYTER_GATEWAYS,
         kinds.JUPYTER_NOTEBOOKS,
+        kinds.JUPYTER_LEDGERS,
     )
 }
 

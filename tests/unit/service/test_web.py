@@ -16,6 +16,7 @@ from tornado.testing import bind_unused_port
 from hub_service import web
 from hub_service.groups import Group
 from hub_service.known_groups import KnownGroups
+from hub_service.kube import ApiError
 from hub_service.kube.store import Store
 from hub_service.limits import Policy
 from hub_service.quota import Rules
@@ -138,11 +139,17 @@ async def pages():
         async def groups():
             return GROUPS
 
+        async def ledger(days):
+            if state.get("ledger") is None:
+                raise ApiError(0, "NoAnswer", "no answer")
+            return [item for item in state["ledger"] if item["spec"]["day"] in map(str, days)]
+
         application = web.application(
             prefix=PREFIX,
             kernels=kernels,
             covers=lambda namespace: namespace == "users",
             quotas=web.QuotaView(KnownGroups(groups), POLICY, Rules("refuse", "the help desk")),
+            ledger=ledger,
             is_ready=lambda: state["ready"],
             hub_auth=auth,
             cookie_secret=b"the same for all",
@@ -310,6 +317,26 @@ async def test_the_page_shows_limits_and_to_administrators_what_is_wrong_with_th
     assert "that don't count" not in text
     text = (await pages(PREFIX, "boss-token")).body.decode()
     assert "group wrong, property elastic.kernels: &#x27;&lt;four&gt;&#x27; is no limit" in text
+
+
+async def test_the_ledger_is_ones_own_and_of_all_for_administrators(pages):
+    booked = {"specs": {"gpu": {"held": 3600, "used": 900, "givenBack": 7200}}}
+    day = {"spec": {"day": "2030-01-02"}, "status": {"users": {"alice": booked, "bob": booked}}}
+    pages.state["ledger"] = [day]
+    path = f"{PREFIX}api/ledger?from=2030-01-01&to=2030-01-31"
+    answer = await pages(path, "alice-token")
+    amounts = {"held": 3600, "used": 900, "given_back": 7200, "static": 10800}
+    assert json.loads(answer.body)["rows"] == [{"day": "2030-01-02", "spec": "gpu", **amounts}]
+    assert (await pages(f"{path}&user=bob", "alice-token")).code == 403
+    everybody = json.loads((await pages(f"{path}&by=user", "boss-token")).body)
+    assert [row["user"] for row in everybody["rows"]] == ["alice", "bob"]
+    assert everybody["total"]["held"] == 7200
+    wrong = await pages(f"{path}&by=color", "boss-token")
+    assert wrong.code == 400
+    assert "by=color: write some of" in json.loads(wrong.body)["message"]
+    pages.state["ledger"] = None
+    assert (await pages(path, "alice-token")).code == 503
+    assert (await pages(path)).code == 403
 
 
 async def test_the_login_needs_its_state(pages):
