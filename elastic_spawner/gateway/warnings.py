@@ -15,19 +15,16 @@ from uuid import uuid4
 from hub_service import timestamps
 from hub_service.kinds import Object, Reason, status_of
 
-_GO_ON = "Run a cell in it to go on with it"
-
 
 @dataclass(frozen=True)
 class Warning:  # noqa: A001 - it is one
     """That a kernel ends at `deadline` unless something happens.
 
-    reason: a constant of the condition Culled; rule: the rule that says so, in words.
+    reason: a constant of the condition Culled.
     """
 
     deadline: datetime
     reason: str = Reason.IDLE
-    rule: str = ""
 
 
 def of(kernel: Object | None) -> Warning | None:
@@ -36,7 +33,7 @@ def of(kernel: Object | None) -> Warning | None:
     deadline = timestamps.parse(culling.get("deadline"))
     if deadline is None or not culling.get("warnedAt"):
         return None
-    return Warning(deadline, culling.get("reason") or Reason.IDLE, culling.get("rule") or "")
+    return Warning(deadline, culling.get("reason") or Reason.IDLE)
 
 
 def kept_until(kernel: Object | None) -> datetime | None:
@@ -55,7 +52,7 @@ def told(warning: Warning, since: datetime, now: datetime, page: str | None) -> 
         return _shown(
             f"This kernel reaches its maximum age {when}. It ends then, and its variables with it; "
             "a cell that runs is waited for. Save what you need.",
-            warning.rule,
+            page,
         )
     because = (
         "another start waits for what it holds"
@@ -63,16 +60,16 @@ def told(warning: Warning, since: datetime, now: datetime, page: str | None) -> 
         else f"it has been idle since {since:%H:%M} UTC"
     )
     return _shown(
-        f"This kernel ends {when}, and its variables with it: {because}. {_GO_ON}",
-        warning.rule,
+        f"This kernel ends {when}, and its variables with it: {because}. Run a cell in it to "
+        "go on with it.",
         page,
     )
 
 
-def put_off(kept: datetime | None) -> dict[str, Any]:
+def put_off(before: Warning, kept: datetime | None) -> dict[str, Any]:
     """What takes the place of a warning once the end is put off; kept: until when it is kept."""
-    if kept is None:
-        return _shown("This kernel was about to be ended, and goes on: it was used again.")
+    if kept is None or kept <= before.deadline:
+        return _shown("This kernel was about to be ended, and goes on.")
     return _shown(f"This kernel was about to be ended, and is kept until {kept:%H:%M:%S} UTC.")
 
 
@@ -102,12 +99,14 @@ class Display:
         if warning == before:
             return None
         self._shown = warning
-        if warning is None:
-            return self._message("update_display_data", put_off(kept_until(kernel)))
-        if before is None:
-            self._id, self._cell = uuid4().hex, cell
-            return self._message("display_data", told(warning, since, now, page))
-        return self._message("update_display_data", told(warning, since, now, page))
+        if warning is not None:
+            content = told(warning, since, now, page)
+        elif before is not None:
+            content = put_off(before, kept_until(kernel))
+        if before is not None:
+            return self._message("update_display_data", content)
+        self._id, self._cell = uuid4().hex, cell
+        return self._message("display_data", content)
 
     def _message(self, kind: str, content: dict[str, Any]) -> tuple[str, dict[str, Any], Any]:
         return kind, {**content, "transient": {"display_id": self._id}}, self._cell
@@ -120,13 +119,13 @@ def _in(moment: datetime, now: datetime) -> str:
     return f"in {seconds / 60:.0f} minutes"
 
 
-def _shown(sentence: str, rule: str = "", page: str | None = None) -> dict[str, Any]:
-    because = f" ({rule.rstrip('.')})" if rule else ""
-    end = "" if sentence.endswith(".") else "."
-    keep = f", or keep it at {page}" if page else ""
-    link = f', or keep it on <a href="{escape(page)}">the page of your kernels</a>' if page else ""
-    data = {
-        "text/plain": f"{sentence}{keep}{end}{because}",
-        "text/html": f"<p><b>{escape(sentence)}</b>{link}{end}{escape(because)}</p>",
-    }
+def _shown(sentence: str, page: str | None = None) -> dict[str, Any]:
+    plain, html = sentence, f"<b>{escape(sentence)}</b>"
+    if page:
+        plain += f" It can be kept for longer on the page of your kernels: {page}"
+        html += (
+            " It can be kept for longer on "
+            f'<a href="{escape(page)}" target="_blank">the page of your kernels</a>.'
+        )
+    data = {"text/plain": plain, "text/html": f"<p>{html}</p>"}
     return {"data": data, "metadata": {}}
