@@ -89,6 +89,7 @@ class GatewayClient:
         *,
         why: Why | None = None,
         save_within: float | None = None,
+        unless_connected: bool = False,
     ) -> Sealed | Active | Unknown:
         """Have a kernel sealed that was idle since before `idle_before`.
 
@@ -97,8 +98,11 @@ class GatewayClient:
         message that one had accepted before keeps it.
         save_within: seconds for what the kernel is to run before, where its spec names something.
         Somebody who sends a cell meanwhile keeps the kernel.
+        unless_connected: not while a notebook is connected to it.
         """
-        told = {} if why is None else {"reason": why.reason, "message": why.message}
+        told: dict[str, object] = {"unless_connected": True} if unless_connected else {}
+        if why is not None:
+            told |= {"reason": why.reason, "message": why.message}
 
         async def ask_all(step: str, **more: object) -> list[_Answer]:
             calls = (

@@ -219,7 +219,8 @@ class CullHandler(AuthenticatedHandler):
         200 {"sealed": true}: it takes no more messages and was asked to end. 409 {"sealed":
         false, "execution_state", "last_activity"}: it has not been idle that long.
 
-        `reason` and `message` are why, for its user; `saved` is what save has answered.
+        `reason` and `message` are why, for its user; `saved` is what save has answered. With
+        `unless_connected` it is neither held nor sealed while a notebook is connected to it.
         """
         body = self.body()
         try:
@@ -233,7 +234,8 @@ class CullHandler(AuthenticatedHandler):
             raise KernelError(400, "BadRequest", "step must be hold, release, save or seal.")
         manager = self.kernels.any(kernel_id)
         sealing = manager.sealing
-        if step == "release":
+        keeps_it = body.get("unless_connected") is True and self.kernels.connections(kernel_id)
+        if step == "release" or (keeps_it and not sealing.sealed):
             sealing.release()
         elif step == "save" and (saved := await sealing.save()):
             self.finish({"saved": asdict(saved)})

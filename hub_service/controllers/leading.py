@@ -78,7 +78,8 @@ class Controllers:
         self._gateway_urls = gateway_urls or watches.gateway_urls
         self._metrics = metrics
         queue = WorkQueue[Key](is_urgent=partial(is_urgent, watches.kernels, watches.pods))
-        self._seals = Seals(GatewayClient(token).seal, queue.add)
+        self._seals = Seals(queue.add)
+        self._client = GatewayClient(token)
         self._recorder = Recorder(cluster)
         self._servers: Servers | None = None
         if servers_of is not None and tell is not None:
@@ -164,19 +165,22 @@ class Controllers:
             security=security,
             visibility=Visibility(self._watches.kernel_specs, self._watches.spec_namespace),
         )
+        policies = Policies(
+            rules=self._config.culling.rules,
+            groups=self._groups,
+            kernels=self._watches.kernels,
+            gateways=self._watches.gateways,
+            kernel_specs=self._watches.kernel_specs,
+            templates=self._watches.templates,
+            spec_namespace=self._watches.spec_namespace,
+        )
         culling = Culling(
             gateways=self._watches.gateways,
             gateway_urls=self._gateway_urls,
             covers=self._watches.scope.covers,
             seals=self._seals,
-            policies=Policies(
-                rules=self._config.culling.rules,
-                groups=self._groups,
-                gateways=self._watches.gateways,
-                kernel_specs=self._watches.kernel_specs,
-                templates=self._watches.templates,
-                spec_namespace=self._watches.spec_namespace,
-            ),
+            client=self._client,
+            policies=policies,
             is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
         )
         reconciler = KernelReconciler(
@@ -203,6 +207,8 @@ class Controllers:
         controller.follow(self._watches.pods, kernel_of_pod)
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
+        controller.follow(self._watches.kernel_specs, policies.kernels_of_spec)
+        controller.follow(self._watches.templates, policies.kernels_of_template)
         return controller
 
     def _ledger(self) -> Ledger:

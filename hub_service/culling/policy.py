@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from hub_service import podtemplate
-from hub_service.kinds import Object, name_of, spec_of
+from hub_service.kinds import Object, name_of, spec_of, status_of
 
 # Rules as they are written: their names in camelCase, 0 or less for never.
 Written = Mapping[str, int | bool]
@@ -137,11 +137,19 @@ def of_kernel(
     places += _of_groups(groups, rules)
     if gateway is not None:
         places.append(Place(f"JupyterGateway {name_of(gateway)}", _of_gateway(gateway)))
-    if podtemplate.gpus(spec_of(kernel).get("template") or {}):
+    if has_gpu(kernel):
         places.append(Place("the settings' culling.gpu", rules.gpu))
     else:
         places.append(Place("the settings' culling.cpu", rules.cpu))
     return resolve([*places, Place("the settings' culling", rules.everybody)])
+
+
+def has_gpu(kernel: Object) -> bool:
+    """Whether a kernel asks for a GPU."""
+    counted = status_of(kernel).get("gpus")
+    return bool(
+        podtemplate.gpus(spec_of(kernel).get("template") or {}) if counted is None else counted
+    )
 
 
 def resolve(places: Iterable[Place]) -> Policy:

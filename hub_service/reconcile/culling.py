@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
-from hub_service import culling, timestamps
-from hub_service.activity import Active, Unknown
-from hub_service.culling import Confirm, Demand, Keep, Verdict, Warn
+from hub_service import culling, saving, timestamps
+from hub_service.activity import Active, GatewayClient, Unknown, Why
+from hub_service.culling import Confirm, Demand, Policy, notes
 from hub_service.culling import activity as activities
 from hub_service.culling import policy as policies
 from hub_service.kinds import IDLE, Object, gateway_reference, spec_of
@@ -24,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Seconds until a gateway that could not say is asked again.
 _ASK_AGAIN = 10.0
+# Seconds until a gateway is asked again that has just said since when the kernel is idle.
+_ASK_AT_ONCE = 0.5
 
 # Where the pods of the gateway of that name and namespace are reached.
 GatewayUrls = Callable[[str, str], Sequence[str]]
@@ -31,9 +36,21 @@ GatewayUrls = Callable[[str, str], Sequence[str]]
 Demands = Callable[[Key], Demand | None]
 
 
+class Look(NamedTuple):
+    """What comes of a look at a kernel.
+
+    again: seconds until the next; None: when something changes. noted: what its `status.culling`
+    ought to be; None: as it is.
+    """
+
+    again: float | None
+    noted: Object | None = None
+
+
 class Culling:
-    """`is_overdue`: whether a kernel's server is gone for too long. `covers`: whether a namespace
-    is looked after.
+    """`client`: asks gateways. `is_overdue`: whether a kernel's server is gone for too long.
+
+    `covers`: whether a namespace is looked after. `demands`: who waits for what a kernel holds.
     """
 
     def __init__(
@@ -43,6 +60,7 @@ class Culling:
         gateway_urls: GatewayUrls,
         covers: Callable[[str], bool],
         seals: Seals,
+        client: GatewayClient,
         policies: Policies,
         is_overdue: Callable[[Object], bool],
         demands: Demands = lambda _: None,
@@ -51,29 +69,45 @@ class Culling:
         self._gateway_urls = gateway_urls
         self._covers = covers
         self._seals = seals
+        self._client = client
         self._policies = policies
         self._demands = demands
         self._asked: dict[Key, Confirm] = {}
         self.is_overdue = is_overdue
 
-    def look(self, key: Key, item: Object, answer: Active | Unknown | None) -> float | None:
-        """Ask the gateway when the kernel's time is over; seconds until the next look."""
+    def look(self, key: Key, item: Object, answer: Active | Unknown | None) -> Look:
+        """Decide on a kernel, and ask its gateway when its time is over."""
         self._asked.pop(key, None)
+        policy = self._policy(item)
+        if policy is None:
+            return Look(_ASK_AGAIN)
         if isinstance(answer, Unknown):
             log.warning("kernel %s: not culled: %s", key, answer.why)
-            return _ASK_AGAIN
-        now = timestamps.now()
+            return Look(_ASK_AGAIN)
+        now, activity = timestamps.now(), activities.of(item)
         if answer is not None:
             # Its report is on the way; until it arrives the gateway's word is the newest.
             if answer.execution_state != IDLE or answer.last_activity is None:
-                return _ASK_AGAIN
-            verdict = self._decide(key, item, now, idle_since=answer.last_activity)
-            return 0.5 if isinstance(verdict, Confirm) else _seconds(verdict.until, now)
-        verdict = self._decide(key, item, now)
-        if isinstance(verdict, Keep | Warn):
-            return _seconds(verdict.until, now)
+                return Look(_ASK_AGAIN)
+            activity = replace(activity, idle_since=answer.last_activity)
+        verdict = culling.decide(item, activity, policy, self._demands(key), now)
+        noted = notes.wanted(item, activity, policy, verdict, now)
+        if not isinstance(verdict, Confirm):
+            return Look(_seconds(verdict.until, now), noted)
+        if answer is not None:
+            return Look(_ASK_AT_ONCE)
+        return Look(self._ask(key, item, verdict), noted)
+
+    def rules(self, item: Object) -> Object:
+        """The part of a kernel's status that says which rules apply; empty while unknown."""
+        policy = self._policy(item)
+        return {} if policy is None else {"culling": notes.with_rules(item, policy)}
+
+    def _ask(self, key: Key, item: Object, verdict: Confirm) -> float | None:
+        """Ask a kernel's gateway; seconds until the next look where that can't be done now."""
         reference = gateway_reference(item)
-        if reference is None or not spec_of(item).get("kernelID"):
+        kernel_id = spec_of(item).get("kernelID")
+        if reference is None or not kernel_id:
             log.warning("kernel %s: not culled: it names no gateway that could say", key)
             return None
         namespace, name = reference
@@ -87,7 +121,17 @@ class Culling:
             log.warning("kernel %s: not culled: no pod of its gateway runs", key)
             return _ASK_AGAIN
         self._asked[key] = verdict
-        self._seals.ask(key, urls, spec_of(item)["kernelID"], verdict.idle_before)
+        hook = saving.hook(item)
+        question = partial(
+            self._client.seal,
+            urls,
+            kernel_id,
+            verdict.idle_before,
+            why=Why(verdict.reason, verdict.message),
+            save_within=hook.timeout if hook else None,
+            unless_connected=verdict.unless_connected,
+        )
+        self._seals.ask(key, question)
         return None
 
     def sealed(self, key: Key) -> Confirm:
@@ -98,18 +142,9 @@ class Culling:
         """The kernel is gone."""
         self._asked.pop(key, None)
 
-    def _decide(
-        self, key: Key, item: Object, now: datetime, *, idle_since: datetime | None = None
-    ) -> Verdict:
+    def _policy(self, item: Object) -> Policy | None:
         policy = self._policies.of(item)
-        if policy is None:
-            return Keep(None, "which rules apply is not known yet")
-        if self.is_overdue(item):
-            policy = policies.of_lost_server(policy)
-        activity = activities.of(item)
-        if idle_since is not None:
-            activity = culling.Activity(idle_since, "", activity.connections, activity.left)
-        return culling.decide(item, activity, policy, self._demands(key), now)
+        return policies.of_lost_server(policy) if policy and self.is_overdue(item) else policy
 
 
 def _seconds(until: datetime | None, now: datetime) -> float | None:

@@ -146,7 +146,10 @@ class KernelReconciler:
         if kernel.is_finished(item):
             await (self._end(item) if self._culling.is_overdue(item) else self._pods.release(item))
             return None
-        return _sooner(look_again, self._culling.look(key, item, answer))
+        look = self._culling.look(key, item, answer)
+        if look.noted is not None:
+            await self._write(item, {"culling": look.noted})
+        return _sooner(look_again, look.again)
 
     async def _give_up_lost(self, key: Key, item: Object) -> Object:
         """The kernel as failed, where it does not answer and restarts are no help.
@@ -201,7 +204,9 @@ class KernelReconciler:
         state = podstate.observe(pod)
         if pod is not None and state.phase in (Phase.PENDING, Phase.STARTING):
             verdict = await self._starts.judge(pod, now)
-        written = await self._write(item, kernel_status.of_pod(item, pod, now, verdict))
+        if status := kernel_status.of_pod(item, pod, now, verdict):
+            status |= self._culling.rules(item)
+        written = await self._write(item, status)
         return written, _until(verdict.again if verdict else None, now)
 
     async def _without_pod(self, item: Object, error: ApiError) -> tuple[Object, float | None]:

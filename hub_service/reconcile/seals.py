@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 
 from hub_service.activity import Active, Sealed, Unknown
 from hub_service.kube import Key
@@ -17,25 +16,22 @@ from hub_service.kube import Key
 log = logging.getLogger(__name__)
 
 Answer = Sealed | Active | Unknown
-Seal = Callable[[Sequence[str], str, datetime], Awaitable[Answer]]
+# Asks about one kernel.
+Question = Callable[[], Awaitable[Answer]]
 
 
 class Seals:
     """At most one question for each kernel. `wake` is called with the key when its answer is in."""
 
-    def __init__(self, seal: Seal, wake: Callable[[Key], None]) -> None:
-        self._seal = seal
+    def __init__(self, wake: Callable[[Key], None]) -> None:
         self._wake = wake
         self._asking: dict[Key, asyncio.Task[None]] = {}
         self._answers: dict[Key, Answer] = {}
 
-    def ask(
-        self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime
-    ) -> None:
+    def ask(self, key: Key, question: Question) -> None:
         """Ask, unless that is going on."""
         if key not in self._asking:
-            question = self._ask(key, gateway_urls, kernel_id, idle_before)
-            self._asking[key] = asyncio.create_task(question)
+            self._asking[key] = asyncio.create_task(self._ask(key, question))
 
     def is_asking(self, key: Key) -> bool:
         """Whether an answer is waited for."""
@@ -59,13 +55,11 @@ class Seals:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
 
-    async def _ask(
-        self, key: Key, gateway_urls: Sequence[str], kernel_id: str, idle_before: datetime
-    ) -> None:
+    async def _ask(self, key: Key, question: Question) -> None:
         try:
-            self._answers[key] = await self._seal(gateway_urls, kernel_id, idle_before)
+            self._answers[key] = await question()
         except Exception as error:
-            log.exception("kernel %s: asking %s failed", key, ", ".join(gateway_urls))
+            log.exception("kernel %s: asking its gateway failed", key)
             self._answers[key] = Unknown(str(error))
         self._asking.pop(key, None)
         self._wake(key)
