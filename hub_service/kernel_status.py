@@ -34,6 +34,7 @@ from hub_service.kinds import (
 from hub_service.podsecurity import Objection
 from hub_service.starts.faults import Fault
 from hub_service.starts.judge import Verdict
+from hub_service.warm import pods as warm
 
 _NO_LONGER_RUNNING = Condition(RUNNING, False, Reason.ENDED, "The kernel has ended.")
 
@@ -136,7 +137,7 @@ def of_pod(
     if pod is not None:
         result["podIP"] = (pod.get("status") or {}).get("podIP")
         result["nodeName"] = (pod.get("spec") or {}).get("nodeName")
-        result["startTime"] = state.started
+        result["startTime"] = warm.started(pod, state.started)
     result["conditions"] = conditions.merged(_conditions(kernel), wanted, now)
     return result
 

@@ -77,6 +77,12 @@ class Metrics:
             buckets=_START_SECONDS,
             registry=registry,
         )
+        self._warm = Counter(
+            "elastic_kernels_warm_started",
+            "Kernels that ran in a warm pod.",
+            ["spec"],
+            registry=registry,
+        )
         self._ended = Counter(
             "elastic_kernels_ended",
             "Kernels that ended, by condition (Failed, Succeeded, Culled) and its reason.",
@@ -137,6 +143,8 @@ class Metrics:
             if end and end["status"] == "True":
                 self._ended.labels(kind, end["reason"]).inc()
         if is_first_running(old, new):
+            if status_of(new).get("podName") != kernel.pod_of_incarnation(new):
+                self._warm.labels(self.spec_label(new)).inc()
             created = timestamps.parse(new["metadata"].get("creationTimestamp"))
             if created is not None:
                 seconds = max((timestamps.now() - created).total_seconds(), 0.0)
@@ -173,6 +181,13 @@ class Metrics:
             "GPUs that kernels hold or wait for.",
             ("spec",),
             gpus,
+        )
+        warm: Tally[tuple[str, ...]] = Tally()
+        for spec in self._watches.kernel_specs.store:
+            if found := status_of(spec).get("warm"):
+                warm[(name_of(spec),)] += int(found["ready"])
+        yield _family(
+            "elastic_warm_pods", "Pods that wait for a kernel, ready to be one.", ("spec",), warm
         )
         yield _family(
             "elastic_workqueue_depth",

@@ -22,6 +22,7 @@ from hub_service.kinds import (
     spec_of,
 )
 from hub_service.names import kernel_name
+from hub_service.warm.pods import pool_of
 
 # Secrets of kernels, as gateways make them.
 SECRETS_SELECTOR = f"{LABEL_COMPONENT}={COMPONENT_KERNEL},{LABEL_KERNEL_ID}"
@@ -67,8 +68,13 @@ def decide(
 
 
 def is_without_kernel(pod: Object) -> bool:
-    """Whether a kernel's pod, by its labels, belongs to no JupyterKernel by its references."""
-    return not is_deleting(pod) and controller(pod, JUPYTER_KERNELS.kind) is None
+    """Whether a kernel's pod, by its labels, belongs to no JupyterKernel by its references.
+
+    A warm one belongs to a JupyterKernelSpec.
+    """
+    if is_deleting(pod) or pool_of(pod) is not None:
+        return False
+    return controller(pod, JUPYTER_KERNELS.kind) is None
 
 
 def kernel_of_labels(item: Object) -> str | None:

@@ -32,7 +32,7 @@ from hub_service.kinds import (
 )
 from hub_service.kube import Cluster, Controller, Key, Reflector
 from hub_service.kube.controller import Concerns, itself
-from hub_service.reconcile import admissions, kernel_pods
+from hub_service.reconcile import admissions, kernel_pods, warm_claims
 from hub_service.reconcile import homes as home_reconciling
 from hub_service.reconcile import kernelspecs as kernelspec_reconciling
 from hub_service.reconcile import notebooks as notebook_reconciling
@@ -43,6 +43,7 @@ from hub_service.settings import Settings
 from hub_service.sharing.pods import asks_for_gpus
 from hub_service.starts import events as pod_events
 from hub_service.starts.line import unscheduled
+from hub_service.warm.pods import pool_of
 
 
 class Watches:
@@ -83,6 +84,7 @@ class Watches:
                 start_reconciling.UNSCHEDULED: unscheduled,
                 start_reconciling.WITH_GPUS: asks_for_gpus,
                 home_reconciling.BY_HOME: home_reconciling.home_of,
+                warm_claims.BY_POOL: pool_of,
             },
         )
         # Of the hub, which are not ours, and of JupyterNotebooks.

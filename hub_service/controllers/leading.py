@@ -22,6 +22,7 @@ from hub_service.controllers.homes import furnishing
 from hub_service.controllers.kernelspecs import kernel_spec_controllers
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
+from hub_service.controllers.warm import warm_pool_controller
 from hub_service.known_groups import KnownGroups
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
 from hub_service.kube.backoff import Backoff
@@ -91,6 +92,9 @@ class Controllers:
                 timeout=timedelta(seconds=seconds) if seconds > 0 else None,
                 on_change=queue.add,
             )
+        self._starts = Starts(
+            cluster, pods=watches.pods, events=watches.pod_events, times=_start_times(config)
+        )
         self._controllers = [
             self._kernel_controller(queue),
             self._interrupt_controller(),
@@ -104,6 +108,7 @@ class Controllers:
                 service_token_hash=None if config.hub.enabled else token_hash(token),
             ),
             notebook_controller(cluster, config, watches),
+            warm_pool_controller(cluster, config, watches, self._starts),
             *self._orphan_controllers(),
         ]
         self._secrets = SecretSweep(
@@ -147,12 +152,7 @@ class Controllers:
                 group.create_task(apply_shared_gateway(self._cluster, self._config))
 
     def _kernel_controller(self, queue: WorkQueue[Key]) -> Controller:
-        starts = Starts(
-            self._cluster,
-            pods=self._watches.pods,
-            events=self._watches.pod_events,
-            times=_start_times(self._config),
-        )
+        starts = self._starts
         security = self._config.pod_security.policy()
         admissions = Admissions(
             kernels=self._watches.kernels,

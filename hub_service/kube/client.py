@@ -225,10 +225,13 @@ class Cluster:
         command: Sequence[str],
         *,
         timeout: float = 10.0,
+        stdin: bytes | None = None,
     ) -> Executed:
         """Run a command in a container to its end: see `execute.execute`. Raises ApiError."""
         self._check_may_write()
-        return await execute(self._access, namespace, pod, container, command, timeout=timeout)
+        return await execute(
+            self._access, namespace, pod, container, command, timeout=timeout, stdin=stdin
+        )
 
     async def _request(
         self,

@@ -16,7 +16,7 @@ from hub_service.kube.errors import ApiError, unanswered
 
 # The server's name for messages whose first byte says which stream they belong to.
 _PROTOCOL = "v4.channel.k8s.io"
-_STDOUT, _STDERR, _STATUS = 1, 2, 3
+_STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3
 _MOST_OUTPUT = 4096
 
 
@@ -36,13 +36,18 @@ async def execute(
     command: Sequence[str],
     *,
     timeout: float,
+    stdin: bytes | None = None,
 ) -> Executed:
     """Run `command` and wait for its end.
+
+    stdin: what it can read. It is not told that there is no more to come.
 
     Raises ApiError: with the server's status where it refuses, 500 where the command could not be
     started, 0 (reason Timeout) where it has not ended after `timeout` seconds; it may go on then.
     """
     query = [("container", container), ("stdout", "true"), ("stderr", "true")]
+    if stdin is not None:
+        query.append(("stdin", "true"))
     query += [("command", word) for word in command]
     path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/exec?{urlencode(query)}"
     output = bytearray()
@@ -56,6 +61,8 @@ async def execute(
                 **access.routing,
             ) as socket,
         ):
+            if stdin is not None:
+                await socket.send_bytes(bytes([_STDIN]) + stdin)
             async for message in socket:
                 if not isinstance(message.data, bytes) or not message.data:
                     continue

@@ -72,7 +72,8 @@ class Decided(NamedTuple):
 
 
 class Admissions:
-    """`kernels` needs the index BY_OWNER. `covers`: whether a namespace is looked after.
+    """`kernels` needs the index BY_OWNER, `pods` BY_KERNEL. `covers`: whether a namespace is looked
+    after.
 
     `policy`: the administrator's limits; `rules`: what becomes of starts over a limit; `times`:
     how long they may wait. `security`: what templates may ask for; `visibility`: whose specs are

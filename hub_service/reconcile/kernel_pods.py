@@ -21,7 +21,9 @@ from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.podsecurity import RESTRICTED, Policy
 from hub_service.reconcile.calls import delete, find
 from hub_service.reconcile.homes import Homes
+from hub_service.reconcile.warm_claims import WarmClaims
 from hub_service.starts.faults import Fault
+from hub_service.warm.pods import is_delivered
 
 BY_KERNEL = "kernel"
 
@@ -41,8 +43,19 @@ def kernel_of_pod(_key: Key, old: Object | None, new: Object | None) -> Iterable
 def own_pod(pods: Reflector, item: Object) -> Object | None:
     """The pod of a kernel's wanted incarnation, as far as the watch has it."""
     pod = pods.store.get((namespace_of(item), kernel.pod_of_incarnation(item)))
-    same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
-    return pod if same else None
+    if pod is not None and _is_own(pod, item):
+        return pod
+    others = pods.store.by_index(BY_KERNEL, str(key_of(item)))
+    return next((pod for pod in others if _is_own(pod, item)), None)
+
+
+def _is_own(pod: Object, item: Object) -> bool:
+    """Whether a pod is the one of a kernel's wanted incarnation: by its name, or warm before."""
+    if controller_uid(pod, JUPYTER_KERNELS.kind) != uid_of(item):
+        return False
+    if name_of(pod) == kernel.pod_of_incarnation(item):
+        return True
+    return is_delivered(pod, kernel.incarnation(item))
 
 
 class UnrunnableError(Exception):
@@ -54,8 +67,8 @@ class UnrunnableError(Exception):
 
 
 class KernelPods:
-    """`pods`: those with the service's labels; needs the index BY_KERNEL. `security`: what pods may
-    be.
+    """`pods`: those with the service's labels; needs the indexes BY_KERNEL and those of
+    WarmClaims. `security`: what pods may be.
     """
 
     def __init__(
@@ -65,6 +78,7 @@ class KernelPods:
         self._pods = pods
         self._homes = homes
         self._security = security
+        self._claims = WarmClaims(cluster, pods)
 
     def own(self, item: Object) -> Object | None:
         """The pod of a kernel's wanted incarnation, as far as the watch has it."""
@@ -72,10 +86,12 @@ class KernelPods:
 
     async def find(self, item: Object) -> Object | None:
         """As `own`, asked of the API server: the watch may be behind."""
-        key = Key(namespace_of(item), kernel.pod_of_incarnation(item))
-        pod = await find(self._cluster, PODS, key)
-        same = pod is not None and controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
-        return pod if same else None
+        names = {kernel.pod_of_incarnation(item), status_of(item).get("podName")}
+        for name in filter(None, names):
+            pod = await find(self._cluster, PODS, Key(namespace_of(item), name))
+            if pod is not None and _is_own(pod, item):
+                return pod
+        return None
 
     async def make(self, item: Object) -> Object:
         """The pod of the wanted incarnation, made unless it is there.
@@ -86,6 +102,8 @@ class KernelPods:
         wanted = await self._homes.furnish(item, body)
         if isinstance(wanted, Fault):
             raise UnrunnableError(wanted)
+        if (claimed := await self._claims.claim(item, wanted)) is not None:
+            return claimed
         try:
             pod = await self._cluster.create(PODS, namespace_of(item), wanted)
         except ApiError as error:
@@ -114,10 +132,8 @@ class KernelPods:
 
     async def remove_others(self, item: Object) -> None:
         """Delete pods of earlier incarnations, and of an earlier kernel of this name."""
-        wanted = kernel.pod_of_incarnation(item)
         for pod in self._of(key_of(item)):
-            same = controller_uid(pod, JUPYTER_KERNELS.kind) == uid_of(item)
-            if not same or name_of(pod) != wanted:
+            if not _is_own(pod, item):
                 await delete(self._cluster, PODS, pod)
 
     async def remove_of_gone(self, key: Key) -> None:

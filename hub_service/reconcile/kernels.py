@@ -186,7 +186,7 @@ class KernelReconciler:
         pod = self._pods.own(item)
         if pod is None:
             try:
-                was_made = status_of(item).get("podName") == kernel.pod_of_incarnation(item)
+                was_made = bool(status_of(item).get("podName"))  # of this incarnation: decided
                 if was_made or (admission and admission.has_pod):
                     pod = await self._pods.find(item)
                 else:

@@ -37,6 +37,7 @@ from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.kube.controller import Concerns
 from hub_service.podsecurity import Policy
 from hub_service.reconcile.calls import REFUSALS, find, patch_status_if_there
+from hub_service.reconcile.templates import template_of
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class SpecReconciler:
             await _say_deleted(self._cluster, JUPYTER_KERNEL_SPECS, key, kernels)
             return None
         reference = template_reference(item)
-        template, forbidden = await self._template(item, reference)
+        template, forbidden = await template_of(self._cluster, self._templates, item)
         problem, left_out = None, list[str]()
         try:
             made = kernel_template(item, template, forbidden=forbidden)
@@ -131,21 +132,6 @@ class SpecReconciler:
         if reference and reference[0] != key.namespace:
             return _READ_AGAIN
         return _TRY_AGAIN.total_seconds()
-
-    async def _template(
-        self, item: Object, reference: tuple[str, str] | None
-    ) -> tuple[Object | None, bool]:
-        """The template that a spec names, and whether it may not be read."""
-        if reference is None:
-            return None, False
-        if reference[0] == namespace_of(item):
-            return self._templates.store.get(reference), False
-        try:
-            return await self._cluster.get(JUPYTER_KERNEL_TEMPLATES, *reference), False
-        except ApiError as error:
-            if error.status not in (403, 404):
-                raise
-            return None, error.status == 403
 
     async def _try(
         self, key: Key, item: Object, template: Object | None, made: KernelTemplate

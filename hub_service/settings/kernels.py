@@ -69,6 +69,22 @@ class StartSettings(Section):
         return max(self.answer_after, self.answer_timeout)
 
 
+class WarmKernelSettings(Section):
+    """Pods that wait for kernels of a JupyterKernelSpec (`spec.warm`), ready to be one."""
+
+    gpus: bool = Field(
+        False,
+        description="Whether specs whose kernels have GPUs may have such pods. Each holds its GPUs "
+        "while nobody uses them, until somebody waits for one.",
+    )
+    most: int = Field(
+        10,
+        ge=0,
+        description="Most that one spec may ask for; 0: no spec has any.",
+        json_schema_extra={"unit": "pods"},
+    )
+
+
 class LivenessSettings(Section):
     """What becomes of a kernel whose process does not answer any more, though it is idle."""
 

@@ -10,7 +10,12 @@ from hub_service.settings.culling import CullingSettings
 from hub_service.settings.gateways import GatewaySettings
 from hub_service.settings.homes import HomeSettings, SharedVolume
 from hub_service.settings.hub import HubSettings, ServiceSettings
-from hub_service.settings.kernels import LivenessSettings, OrphanSettings, StartSettings
+from hub_service.settings.kernels import (
+    LivenessSettings,
+    OrphanSettings,
+    StartSettings,
+    WarmKernelSettings,
+)
 from hub_service.settings.ledger import LedgerSettings
 from hub_service.settings.namespaces import UserNamespaceSettings
 from hub_service.settings.notebooks import NotebookSettings, SpawnerSettings
@@ -45,6 +50,7 @@ class Settings(Section):
     ledger: LedgerSettings = LedgerSettings()
     orphans: OrphanSettings = OrphanSettings()
     start: StartSettings = StartSettings()
+    warm_kernels: WarmKernelSettings = WarmKernelSettings()
     liveness: LivenessSettings = LivenessSettings()
     service: ServiceSettings = ServiceSettings()
     hub: HubSettings = HubSettings()

@@ -15,6 +15,7 @@ from hub_service.sharing import pods as sharing
 from hub_service.sharing.line import fair_order
 from hub_service.sharing.suitable import Suitable
 from hub_service.starts import room
+from hub_service.warm.pods import is_waiting
 
 # What is waited for: the resource, on nodes with these labels.
 Wanted = tuple[str, frozenset[tuple[str, str]]]
@@ -35,9 +36,12 @@ def scarce_of(pod: Object) -> str | None:
 
 
 def unscheduled(pod: Object) -> str | None:
-    """Index of pods that have no node yet, all under one value."""
+    """Index of kernels' pods that have no node yet, all under one value.
+
+    Warm ones stand in no line: they make way.
+    """
     waits = not (pod.get("spec") or {}).get("nodeName") and not is_deleting(pod)
-    return "" if waits else None
+    return "" if waits and not is_waiting(pod) else None
 
 
 class Line:

@@ -16,6 +16,7 @@ from hub_service.kube.store import Store
 from hub_service.limits import Policy
 from hub_service.quota import Rules
 from hub_service.reconcile.admissions import BY_OWNER, Admissions, owner_of
+from hub_service.reconcile.kernel_pods import BY_KERNEL, kernel_of
 from hub_service.reconcile.visibility import Visibility
 from hub_service.starts.judge import Times
 
@@ -39,7 +40,7 @@ class Desk:
     """Admissions, and the copies that they are decided on."""
 
     def __init__(self, *kernels: Object, when_full: str = "refuse", groups=None) -> None:
-        self.kernels, self.pods = Store({BY_OWNER: owner_of}), Store()
+        self.kernels, self.pods = Store({BY_OWNER: owner_of}), Store({BY_KERNEL: kernel_of})
         self.kernels.replace(kernels, "1")
         self.hub: list[Group] | None = groups if groups is not None else []
         self.specs = Store()
