@@ -25,7 +25,7 @@ from hub_service.reconcile.kernelspecs import BY_TEMPLATE
 from hub_service.reconcile.starts import UNSCHEDULED
 from hub_service.reconcile.templates import template_of
 from hub_service.reconcile.warm_claims import BY_POOL
-from hub_service.starts import line, room
+from hub_service.starts import room
 from hub_service.starts.faults import Fault
 from hub_service.warm import pods as warm
 from hub_service.warm.pool import Plan, plan
@@ -149,8 +149,8 @@ class WarmPools:
     def _others_wait(self, wanted: Object) -> bool:
         """Whether a kernel's pod finds no node for want of what this one takes."""
         taken = quantities.requests(wanted).keys()
-        missing = (line.wanted(pod) for pod in self._pods.store.by_index(UNSCHEDULED, ""))
-        return any(found[0] in taken or found[0] == "pods" for found in missing if found)
+        refused = (room.scarce(pod) for pod in self._pods.store.by_index(UNSCHEDULED, ""))
+        return any(name in taken or name == "pods" for names in refused for name in names)
 
     async def _make(self, key: Key, wanted: Object) -> str | None:
         """Why it was refused, if it was. Raises ApiError for what may be tried again at once."""

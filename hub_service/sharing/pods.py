@@ -23,6 +23,7 @@ from hub_service.sharing.room import Amounts, Room
 from hub_service.sharing.suitable import Suitable
 from hub_service.starts import room as starts_room
 from hub_service.starts.room import Node
+from hub_service.warm.pods import is_waiting as is_warm
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -92,11 +93,11 @@ def owner_of(pod: Object) -> str:
 def waits(pod: Object) -> bool:
     """Whether a pod has no node, and our line or the scheduler decides when it gets one.
 
-    One that others keep behind a gate of theirs is no business of ours.
+    One that others keep behind a gate of theirs is no business of ours, and a warm one is nobody's.
     """
     has_node = bool((pod.get("spec") or {}).get("nodeName"))
     others = any(name != SCHEDULING_GATE for name in gates(pod))
-    return not (has_node or others or is_deleting(pod) or _is_over(pod))
+    return not (has_node or others or is_deleting(pod) or _is_over(pod) or is_warm(pod))
 
 
 def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
@@ -124,8 +125,12 @@ def held_by_owner(pods: Iterable[Object]) -> dict[str, int]:
 
 
 def holds(pod: Object) -> bool:
-    """Whether a pod has a node and what it asked for."""
-    return bool((pod.get("spec") or {}).get("nodeName")) and not _is_over(pod)
+    """Whether a pod has a node and what it asked for, and keeps it when others wait.
+
+    Warm pods that nobody has claimed give GPUs back then.
+    """
+    makes_way = is_warm(pod) and podtemplate.gpus(pod) > 0
+    return bool((pod.get("spec") or {}).get("nodeName")) and not (_is_over(pod) or makes_way)
 
 
 def free(nodes: Sequence[Node], pods: Iterable[tuple[Object, Amounts]]) -> Room:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from hub_service.kinds import LABEL_OWNER, SCHEDULING_GATE
+from hub_service.kinds import LABEL_OWNER, LABEL_WARM, SCHEDULING_GATE
 from hub_service.sharing import pods
 from hub_service.sharing.suitable import Suitable
 from hub_service.starts import room
@@ -61,6 +61,17 @@ def test_what_waits():
     assert not pods.waits(a_pod(deleting=True))
     assert not pods.waits(a_pod(phase="Failed"))
     assert not pods.waits(a_pod(schedulingGates=[{"name": "kueue.x-k8s.io/admission"}]))
+
+
+def test_warm_pods_wait_for_nothing_and_give_their_gpus_back():
+    def warm(**options):
+        pod = a_pod(owner="", **options)
+        pod["metadata"]["labels"][LABEL_WARM] = "true"
+        return pod
+
+    assert not pods.waits(warm())
+    assert not pods.holds(warm(nodeName="n", phase="Running"))
+    assert pods.holds(warm(gpus=0, nodeName="n", phase="Running"))
 
 
 def test_a_pod_as_one_that_waits():
