@@ -1,7 +1,8 @@
 """Kubernetes Events on a JupyterKernel: what its owner and its administrator are told of it. Pure.
 
 An Event is written when a condition begins to say something else; how far a start has come, that
-it waits or has failed and why, how the kernel ended.
+it waits or has failed and why, how the kernel ended. And when its user is told that it is about to
+end.
 """
 
 from __future__ import annotations
@@ -45,28 +46,44 @@ _TROUBLE = frozenset(
 )  # fmt: skip
 _TYPES = (ADMITTED, TEMPLATE_ACCEPTED, RUNNING, FAILED, SUCCEEDED, CULLED)
 _LONGEST_MESSAGE = 1000
+# Of the Event that a kernel is about to be culled.
+CULL_WARNING = "CullWarning"
 
 
 def of_change(before: Object, after: Object, now: datetime) -> list[Object]:
-    """Events for what a JupyterKernel's conditions say now and did not say before."""
-    return [
-        _event(after, entry, now)
+    """Events for what a JupyterKernel's status says now and did not say before."""
+    told = [
+        _of_condition(after, entry, now)
         for kind in _TYPES
         if (entry := condition(after, kind)) is not None
         and entry.get("reason") not in _UNREMARKABLE
         and not _says_the_same(condition(before, kind), entry)
     ]
+    noted: Object = status_of(after).get("culling") or {}
+    warned = noted.get("warnedAt")
+    if warned and warned != (status_of(before).get("culling") or {}).get("warnedAt"):
+        told.append(_event(after, "Warning", CULL_WARNING, noted.get("message") or "", warned, now))
+    return told
 
 
 def _says_the_same(old: Object | None, new: Object) -> bool:
     return old is not None and all(old.get(field) == new[field] for field in ("status", "reason"))
 
 
-def _event(kernel: Object, entry: Object, now: datetime) -> Object:
+def _of_condition(kernel: Object, entry: Object, now: datetime) -> Object:
     refused = entry["type"] in (ADMITTED, TEMPLATE_ACCEPTED) and entry["status"] == "False"
     bad = entry["type"] == FAILED or refused or entry["reason"] in _TROUBLE
+    told = f"{entry['type']} {status_of(kernel).get('incarnation')}"
+    kind = "Warning" if bad else "Normal"
+    return _event(kernel, kind, entry["reason"], entry["message"], told, now)
+
+
+def _event(
+    kernel: Object, kind: str, reason: str, message: str, about: str, now: datetime
+) -> Object:
+    """about: what else tells it from others of that reason and second."""
     stamp = timestamps.seconds(now)
-    told = f"{entry['type']} {entry['reason']} {status_of(kernel).get('incarnation')} {stamp}"
+    told = f"{about} {reason} {stamp}"
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     return {
         "apiVersion": EVENTS.api_version,
@@ -82,9 +99,9 @@ def _event(kernel: Object, entry: Object, now: datetime) -> Object:
             "namespace": namespace_of(kernel),
             "uid": uid_of(kernel),
         },
-        "type": "Warning" if bad else "Normal",
-        "reason": entry["reason"],
-        "message": entry["message"][:_LONGEST_MESSAGE],
+        "type": kind,
+        "reason": reason,
+        "message": message[:_LONGEST_MESSAGE],
         "source": {"component": MANAGER},
         "firstTimestamp": stamp,
         "lastTimestamp": stamp,

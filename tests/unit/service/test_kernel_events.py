@@ -65,3 +65,21 @@ def test_where_it_is_and_what_it_says():
     assert event["firstTimestamp"] == event["lastTimestamp"] == "2030-01-01T00:00:00Z"
     # Written again by a service that was interrupted, it is the same one.
     assert of_change(PULLING, FAILED, NOW) == [event]
+
+
+def test_that_its_user_is_told_of_its_end_is_an_event_each_time():
+    answers = a_kernel(Running=("True", "Answering"))
+
+    def warned(moment):
+        noted = {"message": "It ends soon.", "warnedAt": moment}
+        return {**answers, "status": {**answers["status"], "culling": noted}}
+
+    (event,) = of_change(answers, warned("2030-01-01T00:00:00Z"), NOW)
+    assert (event["type"], event["reason"], event["message"]) == (
+        "Warning",
+        "CullWarning",
+        "It ends soon.",
+    )
+    assert told(warned("2030-01-01T00:00:00Z"), warned("2030-01-01T00:00:00Z")) == []
+    assert len(told(warned("2030-01-01T00:00:00Z"), warned("2030-01-01T01:00:00Z"))) == 1
+    assert told(warned("2030-01-01T00:00:00Z"), answers) == []
