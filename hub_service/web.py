@@ -7,9 +7,9 @@ tokens with access to this service pass. All is read from the reflector's copy.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import date
-from html import escape
 from typing import NamedTuple
 
 from jupyterhub.services.auth import (
@@ -20,45 +20,25 @@ from jupyterhub.services.auth import (
 )
 from tornado.web import Application, HTTPError
 
-from hub_service import limits, quota, quota_report, quota_words, timestamps
+from hub_service import limits, page, quota, quota_report, timestamps
 from hub_service.answers import Handler, Health, JsonHandler, NotFound, log_request
-from hub_service.groups import Groups
-from hub_service.kinds import Object, condition, name_of, namespace_of, spec_of, status_of
+from hub_service.culling.keeping import Kept, NotKept
+from hub_service.kernel_model import kernel_model
+from hub_service.kinds import Object, name_of, namespace_of, spec_of
 from hub_service.known_groups import KnownGroups
 from hub_service.kube import ApiError, Reflector
 from hub_service.ledger import report
 from hub_service.limits import Policy
+from hub_service.reconcile.keeping import Keeper
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>Kernels</title>
-<style>
-body {{ font-family: sans-serif; margin: 2rem }}
-table {{ border-collapse: collapse }}
-th, td {{ text-align: left; padding: .3rem .8rem; border-bottom: 1px solid #ccc }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{kernels}
-<h2>Your limits</h2>
-{limits}
-{problems}
-<p>Kernels are stopped in JupyterLab, under Running Terminals and Kernels.
-<a href="{hub}">Back to the hub</a></p>
-</body>
-</html>
-"""
-_COLUMNS = (
-    "owner", "name", "spec", "phase", "state", "idle_since", "gpus", "node",
-    "reason", "since", "waiting_behind", "message",
-)  # fmt: skip
+log = logging.getLogger(__name__)
 
-
-_LIMIT_COLUMNS = ("resource", "used", "waiting", "limit", "set by", "")
-
+_LOG_IN = (
+    "Log in to the hub, or send Authorization: token <token>. A page's form needs its _xsrf too: "
+    "reload the page."
+)
+# Of a JupyterKernel.
+_NAME = r"([a-z0-9][a-z0-9.-]*)"
 
 # The JupyterLedgers that there are of some days. Raises ApiError.
 LedgerOf = Callable[[Iterable[date]], Awaitable[list[Object]]]
@@ -78,6 +58,7 @@ def application(
     kernels: Reflector,
     covers: Callable[[str], bool],
     quotas: QuotaView,
+    keeper: Keeper,
     ledger: LedgerOf | None,
     is_ready: Callable[[], bool],
     hub_auth: HubOAuth,
@@ -93,9 +74,11 @@ def application(
         [
             (prefix + "health", Health),
             (prefix + "api/kernels", _Kernels),
+            (f"{prefix}api/kernels/{_NAME}/keep", _Keep),
             (prefix + "api/quota", _Quota),
             (prefix + "api/ledger", _Ledger),
             (prefix + "oauth_callback", _Callback),
+            (f"{prefix}kernels/{_NAME}/keep", _KeepForm),
             (prefix, _Page),
         ],
         default_handler_class=NotFound,
@@ -104,49 +87,12 @@ def application(
         kernels=kernels,
         covers=covers,
         quotas=quotas,
+        keeper=keeper,
+        prefix=prefix,
         ledger=ledger,
         is_ready=is_ready,
         hub_auth=hub_auth,
     )
-
-
-def kernel_model(kernel: Object) -> Object:
-    """A JupyterKernel as the API shows it; times in RFC 3339, None where there is nothing."""
-    spec, status = spec_of(kernel), status_of(kernel)
-    activity: Object = status.get("activity") or {}
-    start: Object = status.get("start") or {}
-    decisive = _decisive_condition(kernel)
-    return {
-        "id": spec.get("kernelID"),
-        "name": name_of(kernel),
-        "namespace": namespace_of(kernel),
-        "owner": spec.get("owner"),
-        "server": spec.get("server"),
-        "spec": spec.get("kernelSpecName"),
-        "gateway": (spec.get("gateway") or {}).get("name"),
-        "phase": status.get("phase") or "Pending",
-        "reason": decisive.get("reason"),
-        "message": decisive.get("message"),
-        "since": start.get("since") or decisive.get("lastTransitionTime"),
-        "deadline": start.get("deadline"),
-        "waiting_behind": start.get("waitingBehind"),
-        "gpus": status.get("gpus", 0),
-        "node": status.get("nodeName"),
-        "pod": status.get("podName"),
-        "state": activity.get("executionState"),
-        "last_activity": activity.get("lastActivity"),
-        "idle_since": activity.get("idleSince"),
-        "created": kernel["metadata"].get("creationTimestamp"),
-    }
-
-
-def _decisive_condition(kernel: Object) -> Object:
-    """The condition that the phase rests on."""
-    for kind in ("Culled", "Failed", "Succeeded", "Running", "Admitted"):
-        entry = condition(kernel, kind)
-        if entry is not None:
-            return entry
-    return {}
 
 
 class _Identified(HubOAuthenticated, Handler):
@@ -185,9 +131,27 @@ class _OwnKernels(_Identified):
         return [item for item in self._all() if user and spec_of(item).get("owner") == user]
 
     def visible(self) -> list[Object]:
-        """Kernels that the caller may see, oldest first; an admin sees all."""
-        shown = self._all() if self.is_admin else self.kernels_of(self.own_name)
-        return sorted(map(kernel_model, shown), key=lambda model: (model["created"], model["name"]))
+        """Kernels that the caller may see, as the API shows them, oldest first."""
+        models = map(kernel_model, self._visible())
+        return sorted(models, key=lambda model: (model["created"], model["name"]))
+
+    async def keep(self, name: str) -> Kept | NotKept:
+        """Keep a kernel that the caller may see for longer; 404 for others."""
+        found = next((item for item in self._visible() if name_of(item) == name), None)
+        if found is None:
+            raise HTTPError(404, f"There is no kernel {name} of yours.")
+        keeper: Keeper = self.settings["keeper"]
+        try:
+            return await keeper.keep(found)
+        except ApiError as error:
+            if error.status == 404:
+                raise HTTPError(404, f"The kernel {name} has ended.") from error
+            log.warning("kernel %s: not kept: %s", name, error)
+            raise HTTPError(503, "The cluster did not take it. Try again.") from error
+
+    def _visible(self) -> Iterable[Object]:
+        """An admin sees all."""
+        return self._all() if self.is_admin else self.kernels_of(self.own_name)
 
     def _all(self) -> Iterator[Object]:
         covers = self.settings["covers"]
@@ -197,14 +161,14 @@ class _OwnKernels(_Identified):
 class _Kernels(JsonHandler, _OwnKernels):
     def get(self) -> None:
         if self.current_user is None:
-            raise HTTPError(403, "Log in to the hub, or send Authorization: token <token>.")
+            raise HTTPError(403, _LOG_IN)
         self.finish(json.dumps(self.visible()))
 
 
 class _Quota(JsonHandler, _OwnKernels):
     async def get(self) -> None:
         if self.current_user is None:
-            raise HTTPError(403, "Log in to the hub, or send Authorization: token <token>.")
+            raise HTTPError(403, _LOG_IN)
         user = self.get_query_argument("user", self.own_name)
         if user != self.own_name and not self.is_admin:
             raise HTTPError(403, "Only an administrator may see the limits of others.")
@@ -223,7 +187,7 @@ class _Quota(JsonHandler, _OwnKernels):
 class _Ledger(JsonHandler, _OwnKernels):
     async def get(self) -> None:
         if self.current_user is None:
-            raise HTTPError(403, "Log in to the hub, or send Authorization: token <token>.")
+            raise HTTPError(403, _LOG_IN)
         fetch: LedgerOf | None = self.settings["ledger"]
         if fetch is None:
             raise HTTPError(404, "No ledger is kept: the setting ledger.enabled is false.")
@@ -241,55 +205,60 @@ class _Ledger(JsonHandler, _OwnKernels):
         self.finish(json.dumps(report.model(days, wanted)))
 
 
-class _Page(_OwnKernels):
-    async def get(self) -> None:
+class _Keep(JsonHandler, _OwnKernels):
+    async def post(self, name: str) -> None:
         if self.current_user is None:
-            self.redirect(self.get_login_url())
-            return
+            raise HTTPError(403, _LOG_IN)
+        answer = await self.keep(name)
+        if isinstance(answer, NotKept):
+            raise HTTPError(409, answer.message)
+        self.finish(
+            {
+                "name": name,
+                "kept_until": timestamps.microseconds(answer.until),
+                "extensions": answer.extensions,
+                "extensions_left": answer.left,
+            }
+        )
+
+
+class _Shown(_OwnKernels):
+    async def show(self, told: str = "") -> None:
+        """The page, with what came of what was asked for."""
         view: QuotaView = self.settings["quotas"]
         groups = await view.groups.recent()
         user = self.own_name or ""
-        uses = quota_report.uses(user, groups, self.kernels_of(user), view.policy)
         self.set_header("Cache-Control", "no-store")
         self.finish(
-            _PAGE.format(
+            page.render(
                 title="All kernels" if self.is_admin else "Your kernels",
-                kernels=_table(
-                    (column.replace("_", " ") for column in _COLUMNS),
-                    ((model[column] for column in _COLUMNS) for model in self.visible()),
-                ),
-                limits=_table(_LIMIT_COLUMNS, map(_limit_cells, uses)),
-                problems=_problems(groups) if self.is_admin and groups is not None else "",
-                hub=escape(f"{self.hub_auth.hub_prefix}home"),
+                told=told,
+                kernels=self.visible(),
+                keeping=page.Keeping(self.settings["prefix"], self.xsrf_form_html()),
+                uses=quota_report.uses(user, groups, self.kernels_of(user), view.policy),
+                groups=groups if self.is_admin else None,
+                hub=f"{self.hub_auth.hub_prefix}home",
             )
         )
 
 
-def _limit_cells(use: quota_report.Use) -> tuple[object, ...]:
-    most = use.limit.amount if use.limit else None
-    words = quota_words.amount_in_words
-    return (
-        use.resource,
-        words(use.resource, use.used),
-        words(use.resource, use.waiting) if use.waiting else None,
-        limits.UNLIMITED if most is None else words(use.resource, most),
-        use.limit.source if use.limit else None,
-        "over the limit: nothing is stopped, and nothing more starts" if use.is_over else None,
-    )
+class _Page(_Shown):
+    async def get(self) -> None:
+        if self.current_user is None:
+            self.redirect(self.get_login_url())
+        else:
+            await self.show()
 
 
-def _problems(groups: Groups) -> str:
-    found = [f"<li>{escape(str(problem))}</li>" for problem in limits.problems(groups.all)]
-    if not found:
-        return ""
-    return f"<h2>Limits of groups that don't count</h2>\n<ul>{''.join(found)}</ul>"
+class _KeepForm(_Shown):
+    """What the page's buttons post to; answers with the page."""
 
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table>\n<thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody>\n</table>"
-
-
-def _cell(value: object) -> str:
-    return f"<td>{'' if value is None else escape(str(value))}</td>"
+    async def post(self, name: str) -> None:
+        if self.current_user is None:
+            raise HTTPError(403, _LOG_IN)
+        answer = await self.keep(name)
+        if isinstance(answer, NotKept):
+            self.set_status(409)
+            await self.show(f"{name}: {answer.message}")
+        else:
+            await self.show(f"{name} is kept until {answer.until:%Y-%m-%d %H:%M:%S} UTC.")

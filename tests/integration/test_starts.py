@@ -13,6 +13,7 @@ import pytest
 
 from demo.install import Images
 from hub_service import timestamps
+from hub_service.kernel_model import kernel_model
 from hub_service.kinds import (
     EVENTS,
     NODES,
@@ -27,7 +28,6 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster
-from hub_service.web import kernel_model
 from tests.integration import registry
 from tests.integration.support import DEADLINE, Observed, reflecting
 

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from aiohttp import web as aiohttp_web
@@ -12,8 +14,10 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
+from tornado.web import create_signed_value
 
 from hub_service import web
+from hub_service.culling.keeping import Kept, NotKept
 from hub_service.groups import Group
 from hub_service.known_groups import KnownGroups
 from hub_service.kube import ApiError
@@ -22,6 +26,7 @@ from hub_service.limits import Policy
 from hub_service.quota import Rules
 
 PREFIX = "/services/elastic/"
+COOKIE_SECRET = b"the same for all"
 ACCESS = "access:services!service=elastic"
 USERS = {
     "alice-token": {"name": "alice", "kind": "user", "admin": False, "scopes": [ACCESS]},
@@ -55,6 +60,11 @@ RUNNING = {
     "gpus": 1,
     "nodeName": "n1",
     "podName": "kernel-b",
+    "culling": {
+        "rule": "It ends.",
+        "deadline": "2030-01-01T01:00:00Z",
+        "warnedAt": "2030-01-01T00:55:00Z",
+    },
     "activity": {
         "executionState": "idle",
         "lastActivity": "2030-01-01T00:01:00Z",
@@ -83,6 +93,20 @@ GROUPS = [
     Group("students", frozenset({"alice"}), {"elastic.memory": "32Gi"}),
     Group("wrong", frozenset(), {"elastic.kernels": "<four>"}),
 ]
+
+
+class Keeper:
+    """Keeps what is idle, once."""
+
+    def __init__(self):
+        self.kept = []
+
+    async def keep(self, kernel):
+        name = kernel["metadata"]["name"]
+        if name in self.kept:
+            return NotKept("It was kept <before>.")
+        self.kept.append(name)
+        return Kept(datetime(2030, 1, 1, 13, tzinfo=UTC), 1, 2)
 
 
 class Kernels:
@@ -134,7 +158,7 @@ async def pages():
             # Somebody wrote it where the service looks after nothing, under another's name.
             a_kernel("kernel-d", "alice", "2030-01-01T00:00:04Z", namespace="elsewhere"),
         )
-        state = {"ready": True}
+        state, keeper = {"ready": True}, Keeper()
 
         async def groups():
             return GROUPS
@@ -150,22 +174,24 @@ async def pages():
             covers=lambda namespace: namespace == "users",
             quotas=web.QuotaView(KnownGroups(groups), POLICY, Rules("refuse", "the help desk")),
             ledger=ledger,
+            keeper=keeper,
             is_ready=lambda: state["ready"],
             hub_auth=auth,
-            cookie_secret=b"the same for all",
+            cookie_secret=COOKIE_SECRET,
         )
         socket, port = bind_unused_port()
         server = HTTPServer(application)
         server.add_socket(socket)
 
-        async def get(path, token=None):
+        async def get(path, token=None, **more):
             headers = {"Authorization": f"token {token}"} if token else {}
+            headers |= more.pop("headers", {})
             request = HTTPRequest(
-                f"http://127.0.0.1:{port}{path}", headers=headers, follow_redirects=False
+                f"http://127.0.0.1:{port}{path}", headers=headers, follow_redirects=False, **more
             )
             return await AsyncHTTPClient().fetch(request, raise_error=False)
 
-        get.state, get.asked = state, asked
+        get.state, get.asked, get.kept = state, asked, keeper.kept
         yield get
         server.stop()
         await server.close_all_connections()
@@ -205,6 +231,15 @@ async def test_ones_own_kernels_oldest_first(pages):
         "state": "idle",
         "last_activity": "2030-01-01T00:01:00Z",
         "idle_since": "2030-01-01T00:01:00Z",
+        "culling": {
+            "rule": "It ends.",
+            "deadline": "2030-01-01T01:00:00Z",
+            "reason": None,
+            "message": None,
+            "warned_at": "2030-01-01T00:55:00Z",
+            "kept_until": None,
+            "extensions": 0,
+        },
         "created": "2030-01-01T00:00:01Z",
     }
     assert (second["name"], second["phase"]) == ("kernel-a", "Pending")
@@ -254,6 +289,76 @@ async def test_the_page_lists_kernels_and_escapes_what_people_wrote(pages):
     assert "<gpu>" not in text
     assert "kernel-c" not in text
     assert "All kernels" in (await pages(PREFIX, "boss-token")).body.decode()
+
+
+async def test_an_owner_keeps_a_kernel_and_so_does_an_administrator(pages):
+    keep = f"{PREFIX}api/kernels/kernel-b/keep"
+    answer = await pages(keep, "alice-token", method="POST", body="")
+    assert (answer.code, json.loads(answer.body)) == (
+        200,
+        {
+            "name": "kernel-b",
+            "kept_until": "2030-01-01T13:00:00.000000Z",
+            "extensions": 1,
+            "extensions_left": 2,
+        },
+    )
+    answer = await pages(keep, "boss-token", method="POST", body="")
+    assert (answer.code, json.loads(answer.body)["message"]) == (409, "It was kept <before>.")
+
+
+@pytest.mark.parametrize(
+    ("token", "kernel", "code"),
+    [
+        (None, "kernel-b", 403),
+        ("other-token", "kernel-b", 403),
+        ("service-token", "kernel-b", 404),
+        ("alice-token", "kernel-c", 404),  # bob's
+        ("alice-token", "kernel-d", 404),  # elsewhere
+        ("boss-token", "kernel-e", 404),
+        ("boss-token", "..%2f", 404),
+    ],
+)
+async def test_others_do_not(pages, token, kernel, code):
+    answer = await pages(f"{PREFIX}api/kernels/{kernel}/keep", token, method="POST", body="")
+    assert answer.code == code
+    assert pages.kept == []
+
+
+async def test_a_kernel_is_kept_by_post_alone(pages):
+    for keep in ("api/kernels/kernel-b/keep", "kernels/kernel-b/keep"):
+        assert (await pages(PREFIX + keep, "alice-token")).code == 405
+    assert pages.kept == []
+
+
+async def test_the_page_has_a_button_where_a_kernel_idles(pages):
+    text = (await pages(PREFIX, "alice-token")).body.decode()
+    assert f'action="{PREFIX}kernels/kernel-b/keep"' in text
+    assert "kernels/kernel-a/keep" not in text
+    assert "<td>2030-01-01T01:00:00Z</td>" in text
+    answer = await pages(f"{PREFIX}kernels/kernel-b/keep", "alice-token", method="POST", body="")
+    assert answer.code == 200
+    assert "kernel-b is kept until 2030-01-01 13:00:00 UTC." in answer.body.decode()
+    answer = await pages(f"{PREFIX}kernels/kernel-b/keep", "alice-token", method="POST", body="")
+    assert answer.code == 409
+    assert "kernel-b: It was kept &lt;before&gt;." in answer.body.decode()
+
+
+async def test_a_browsers_post_needs_what_the_page_gave_it(pages):
+    """A page of somebody else's has the cookie sent, and can't read what the form holds."""
+    login = create_signed_value(COOKIE_SECRET, "service-elastic", "alice-token").decode()
+    cookies = [f"service-elastic={login}"]
+    keep = f"{PREFIX}kernels/kernel-b/keep"
+    shown = await pages(PREFIX, headers={"Cookie": cookies[0], "Sec-Fetch-Mode": "navigate"})
+    assert shown.code == 200
+    cookies += [line.split(";")[0] for line in shown.headers.get_list("Set-Cookie")]
+    headers = {"Cookie": "; ".join(cookies), "Sec-Fetch-Mode": "navigate"}
+    forged = await pages(keep, headers=headers, method="POST", body="")
+    assert (forged.code, pages.kept) == (403, [])
+    token = re.search(r'name="_xsrf" value="([^"]+)"', shown.body.decode()).group(1)
+    body = urlencode({"_xsrf": token})
+    answer = await pages(keep, headers=headers, method="POST", body=body)
+    assert (answer.code, pages.kept) == (200, ["kernel-b"])
 
 
 async def test_ones_own_limits(pages):
