@@ -122,6 +122,7 @@ def _pages(config: Settings, worker: Worker, environment: Mapping[str, str]) -> 
         kernels=worker.kernels,
         covers=worker.covers,
         quotas=web.QuotaView(worker.groups, config.quota.policy, config.quota.rules),
+        keeper=worker.keeper,
         ledger=worker.ledger.those_of if worker.ledger else None,
         is_ready=worker.is_ready,
         cookie_secret=hmac.digest(

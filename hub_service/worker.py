@@ -6,6 +6,7 @@ import asyncio
 
 from hub_service import group_limits
 from hub_service.controllers import Controllers
+from hub_service.controllers.rules import policies_of
 from hub_service.kinds import MANAGER
 from hub_service.known_groups import FetchGroups, KnownGroups
 from hub_service.kube import Cluster
@@ -13,6 +14,7 @@ from hub_service.kube.leader import Leader
 from hub_service.kube.lease import Timing
 from hub_service.metrics import Metrics
 from hub_service.reconcile.culling import GatewayUrls
+from hub_service.reconcile.keeping import Keeper
 from hub_service.reconcile.ledger_days import LedgerDays
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.settings import Settings
@@ -73,6 +75,12 @@ class Worker:
             )
 
         self._controllers = controllers
+        self.keeper = Keeper(
+            cluster,
+            kernels=self._watches.kernels,
+            policies=policies_of(config, self._watches, self.groups),
+            groups=self.groups,
+        )
         self.kernels = self._watches.kernels
 
     def covers(self, namespace: str) -> bool:

@@ -17,6 +17,9 @@ from hub_service.culling.decide import ends_at
 from hub_service.culling.policy import Policy
 from hub_service.kinds import Object, Phase, status_of
 
+# Before its end: whoever asks its gateway to end it may not see what is granted after that.
+_TOO_LATE = timedelta(seconds=1)
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -46,6 +49,8 @@ def keep(kernel: Object, policy: Policy, now: datetime) -> Kept | NotKept:
     if end is None:
         because = activity.occupation or "no rule does"
         return NotKept(f"Nothing is about to end this kernel: {because}.")
+    if now + _TOO_LATE > end:
+        return NotKept("The kernel is being ended. A cell that is run in it now may keep it.")
     before = record.of(kernel, activity, policy).extensions
     if before >= policy.extensions:
         most = f"{policy.extensions} times at most" if policy.extensions else "not at all"
@@ -53,7 +58,7 @@ def keep(kernel: Object, policy: Policy, now: datetime) -> Kept | NotKept:
             f"The kernel can't be kept any longer: {most}{policy.by('extensions')}. Run a cell in "
             "it to go on with it."
         )
-    until = max(end, now) + timedelta(seconds=policy.extension)
+    until = end + timedelta(seconds=policy.extension)
     aged = _aged(kernel, activity, policy)
     if aged is not None and end < aged:
         until = min(until, aged)

@@ -126,7 +126,7 @@ class KernelReconciler:
         answer = self._seals.take(key)
         if isinstance(answer, Sealed):
             # Before the pod is looked at: the gateway has ended the kernel's process already.
-            await self._end_idle(key, item)
+            await self._end_idle(key, item, answer)
             return None
         await self._pods.remove_others(item)
         look_again = None
@@ -226,10 +226,11 @@ class KernelReconciler:
             raise error
         return written, _until(verdict.again, now)
 
-    async def _end_idle(self, key: Key, item: Object) -> None:
+    async def _end_idle(self, key: Key, item: Object, answer: Sealed) -> None:
         why = self._culling.sealed(key)
+        message = f"{why.message} {answer.saved}" if answer.saved else why.message
         log.info("kernel %s: culled: %s", key, why.message)
-        status = kernel_status.of_cull(item, why.reason, why.message, timestamps.now())
+        status = kernel_status.of_cull(item, why.reason, message, timestamps.now())
         await self._write(item, status)
         await self._end(item)
 

@@ -55,8 +55,10 @@ def test_the_deadline_moves_by_an_extension():
     assert keep(idle(), RULES, NOW) == Kept(at(500 + 300), 1, 1)
 
 
-def test_an_end_that_is_overdue_counts_from_now():
-    assert keep(idle(-700), RULES, NOW) == Kept(at(300), 1, 1)
+def test_too_late():
+    assert isinstance(keep(idle(-599), RULES, NOW), Kept)
+    for since in (-599.5, -600, -700):
+        assert "is being ended" in keep(idle(since), RULES, NOW).message
 
 
 def test_as_often_as_the_rules_let():
