@@ -16,28 +16,30 @@ from typing import Any
 from hub_service import timestamps
 from hub_service.kinds import BUSY, IDLE, STARTING
 
-# Sent by clients on connecting, whether or not anybody works.
+# Sent by open tabs by themselves, on connecting or all the time, whether or not anybody works.
 _PASSIVE = frozenset(
-    {"kernel_info_request", "comm_info_request", "connect_request", "history_request"}
-)
-# Answered beside the running cell: activity, but no state of the kernel's.
-_CONTROL = frozenset(
     {
-        "interrupt_request",
-        "shutdown_request",
-        "debug_request",
+        "kernel_info_request",
+        "comm_info_request",
+        "connect_request",
+        "history_request",
         "create_subshell_request",
         "delete_subshell_request",
         "list_subshell_request",
         "usage_request",
     }
 )
+_DEBUG = "debug_request"
+# Answered beside the running cell: activity of whoever sent it, but no state of the kernel's.
+_CONTROL = frozenset({"interrupt_request", "shutdown_request", _DEBUG})
 _EXECUTE = "execute_request"
+# Commands of a debug_request: asked by each tab; a debugger comes; it goes.
+_LOOKS, _ATTACHES, _DETACHES = "debugInfo", "attach", ("disconnect", "terminate")
 
 # What a report has at least.
 _REPORTED = {"executionState", "lastActivity", "connections"}
 # What each process of a gateway says for itself.
-_BY_POD = ("connectionsByPod", "heartbeatLostByPod")
+_BY_POD = ("connectionsByPod", "heartbeatLostByPod", "debuggingByPod")
 # What is reported whenever it changes.
 _AT_ONCE = ("executionState", "idleSince", "connections", *_BY_POD)
 # Activity that changes no state (a widget's messages, say) is reported when it is this much newer.
@@ -56,6 +58,8 @@ class Activity:
     taken_up: header of the execute_request it took up last; {} before the first.
     unanswered: it was served by another process of the gateway and has not answered this one yet.
     What it was asked before is done once it does, so it counts as busy until then.
+    debugging: a client of this process' has a debugger attached.
+    last_connected: when the last client of this process' went.
     """
 
     last_activity: datetime
@@ -65,6 +69,8 @@ class Activity:
     running: Mapping[tuple[str, str], str] = field(default_factory=dict)
     taken_up: Mapping[str, Any] = field(default_factory=dict)
     unanswered: bool = False
+    debugging: bool = False
+    last_connected: datetime | None = None
 
     @property
     def execution_state(self) -> str:
@@ -110,15 +116,27 @@ def answered(activity: Activity, now: datetime) -> Activity:
     return activity if activity.known else _settled(replace(activity, known=True), now)
 
 
-def passed_on(activity: Activity, header: Mapping[str, Any], now: datetime) -> Activity:
-    """A client's message was accepted for the kernel."""
+def passed_on(
+    activity: Activity, header: Mapping[str, Any], now: datetime, command: str = ""
+) -> Activity:
+    """A client's message was accepted for the kernel. command: of a debug_request."""
     kind = header.get("msg_type", "")
-    if kind in _PASSIVE:
+    if kind in _PASSIVE or (kind == _DEBUG and command == _LOOKS):
         return activity
     activity = replace(activity, last_activity=now)
+    if command == _ATTACHES:
+        return replace(activity, debugging=True)
+    if command in _DETACHES:
+        return replace(activity, debugging=False)
     if kind != _EXECUTE:
         return activity
     return replace(activity, accepted=(*activity.accepted, dict(header)), idle_since=None)
+
+
+def left(activity: Activity, now: datetime) -> Activity:
+    """The last client of this process' has gone, and with it a debugger."""
+    last = now if activity.debugging else activity.last_activity
+    return replace(activity, debugging=False, last_activity=last, last_connected=now)
 
 
 def published(
@@ -140,12 +158,14 @@ def published(
         return activity  # somebody has subscribed
     if message_type == "status" and (not kind or state not in (IDLE, BUSY)):
         return activity  # `starting`, or a status of nobody's request
+    if message_type == "status" and kind in _CONTROL:
+        return activity  # its request was counted when it passed
     activity = replace(activity, known=True, last_activity=now)
     if activity.unanswered:
         activity = replace(activity, idle_since=None)
         if kind == _EXECUTE and not activity.taken_up:
             activity = replace(activity, taken_up=dict(parent))
-    if message_type != "status" or kind in _CONTROL:
+    if message_type != "status":
         return _settled(activity, now)
     return _taken_up(activity, parent) if state == BUSY else done(activity, parent, now)
 
@@ -162,7 +182,8 @@ def done(activity: Activity, parent: Mapping[str, Any], now: datetime) -> Activi
 
 def may_seal(activity: Activity, idle_before: datetime) -> bool:
     """True if the kernel is idle and nothing has happened since `idle_before`."""
-    return activity.execution_state == IDLE and activity.last_activity <= idle_before
+    is_idle = activity.execution_state == IDLE and not activity.debugging
+    return is_idle and activity.last_activity <= idle_before
 
 
 def status(
@@ -171,21 +192,26 @@ def status(
     heartbeat_lost_since: datetime | None = None,
     *,
     elsewhere: int = 0,
+    left_elsewhere: datetime | None = None,
     process: str = "",
 ) -> dict[str, Any]:
     """The content of a JupyterKernel's `status.activity`.
 
-    connections: of this process of the gateway, which is called `process`; elsewhere: of others.
+    connections: of this process of the gateway, which is called `process`; elsewhere: of others;
+    left_elsewhere: when the last of those went.
     """
     lost = heartbeat_lost_since
+    left = max(filter(None, (activity.last_connected, left_elsewhere)), default=None)
     return {
         "executionState": activity.execution_state,
         "lastActivity": timestamps.microseconds(activity.last_activity),
         "idleSince": timestamps.microseconds(activity.idle_since) if activity.idle_since else None,
         "connections": connections + elsewhere,
+        **({"lastConnected": timestamps.microseconds(left)} if left else {}),
         # By a merge patch: others' stay, and none is no entry.
         "connectionsByPod": {process: connections or None},
         "heartbeatLostByPod": {process: timestamps.microseconds(lost) if lost else None},
+        "debuggingByPod": {process: activity.debugging or None},
     }
 
 

@@ -143,7 +143,7 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         elif self._holding is not None:
             self._hold(self._holding, ws_msg, header, message)
         elif channel in self.channels:  # or the connection was closed meanwhile
-            self.manager.monitor.passed_on(header)
+            self.manager.monitor.passed_on(header, self._command(header, message))
             self._give_notice(header, message)
             send(self.channels[channel], message)
 
@@ -302,6 +302,12 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             return
         if not self._content(message).get("silent") and (notice := self.manager.take_notice()):
             self._write("iopub", "stream", {"name": "stderr", "text": f"{notice}\n"}, header)
+
+    def _command(self, header: dict[str, Any], message: Any) -> str:
+        if header.get("msg_type") != "debug_request":
+            return ""
+        content = self._content(message)
+        return str(content.get("command")) if isinstance(content, dict) else ""
 
     def _content(self, message: Any) -> dict[str, Any]:
         v1 = self.subprotocol == _V1

@@ -213,6 +213,12 @@ def connections_elsewhere(kernel: Object | None, process: str) -> int:
     return sum(count for name, count in by_process.items() if name != process)
 
 
+def last_connected(kernel: Object | None) -> datetime | None:
+    """When the last websocket to a kernel went, as some process of its gateway has written."""
+    activity = kinds.status_of(kernel or {}).get("activity") or {}
+    return timestamps.parse(activity.get("lastConnected"))
+
+
 def gateway_selector(gateway: str) -> str:
     """Selects the JupyterKernels of one gateway."""
     return f"{kinds.LABEL_GATEWAY}={gateway}"

@@ -419,6 +419,7 @@ class ElasticKernelManager(RemoteKernelManager):
                 connections,
                 self.monitor.heart.lost_since,
                 elsewhere=self.connections_elsewhere,
+                left_elsewhere=kernel_resource.last_connected(self.resource),
                 process=self.runtime.settings.process,
             )
             self.runtime.reporter.report(self.process_proxy.resource.name, status)

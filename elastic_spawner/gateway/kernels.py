@@ -224,6 +224,8 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
     def notify_disconnect(self, kernel_id: str) -> None:
         """A websocket has gone."""
         super().notify_disconnect(kernel_id)
+        if not self.connections(kernel_id):
+            self._kernels[kernel_id].monitor.left()
         self._kernels[kernel_id].report()
         self._expect_client(self._kernels[kernel_id])
 

@@ -95,9 +95,13 @@ class KernelMonitor:
         if not self.kernel_info.done():
             self.kernel_info.set_result({})
 
-    def passed_on(self, header: dict[str, Any]) -> None:
-        """A client's message is about to go to the kernel."""
-        self._update(activities.passed_on(self.activity, header, timestamps.now()))
+    def passed_on(self, header: dict[str, Any], command: str = "") -> None:
+        """A client's message is about to go to the kernel; command: of a debug_request."""
+        self._update(activities.passed_on(self.activity, header, timestamps.now(), command))
+
+    def left(self) -> None:
+        """The last of this process' clients has gone."""
+        self._update(activities.left(self.activity, timestamps.now()))
 
     def replied(self, parent: dict[str, Any]) -> None:
         """A reply of the kernel's shell channel went to a client."""

@@ -99,8 +99,9 @@ class Sealing:
         return hooks.hook(self._manager.resource or {})
 
     def _may_seal(self, idle_before: datetime) -> bool:
-        manager = self._manager
-        return manager.ended is None and activities.may_seal(manager.monitor.activity, idle_before)
+        if self._manager.ended is not None or self._manager.monitor.heart.lost_since is not None:
+            return False  # what a kernel does that can't be heard is not known
+        return activities.may_seal(self._manager.monitor.activity, idle_before)
 
     def _let_go(self) -> None:
         if self._hold is not None:

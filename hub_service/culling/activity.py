@@ -60,7 +60,7 @@ def only_puts_off(before: Object, after: Object) -> bool:
 
 
 def _said(activity: Object) -> tuple[object, ...]:
-    fields = ("executionState", "heartbeatLostByPod", "debugging")
+    fields = ("executionState", "heartbeatLostByPod", "debuggingByPod")
     return tuple(activity.get(field) for field in fields)
 
 
@@ -75,13 +75,12 @@ def _occupation(kernel: Object, reported: Object) -> str:
         return "not running"
     state = reported.get("executionState")
     if state != IDLE:
-        waits = reported.get("waitingForInput")
-        return "waiting for input" if waits else str(state or "activity unknown")
+        return str(state or "activity unknown")
     if not has_answered(kernel):
         return "starting"  # what is reported is of the process before
     if liveness.reports(kernel):
         return "not answering its gateway"
-    return "being debugged" if reported.get("debugging") else ""
+    return "being debugged" if any((reported.get("debuggingByPod") or {}).values()) else ""
 
 
 def _idle_since(status: Object, activity: Object) -> datetime | None:

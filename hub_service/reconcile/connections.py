@@ -1,14 +1,14 @@
 """Takes out of kernels what pods of their gateway that are gone have said of them.
 
-Each pod of a gateway writes its own connections, and whether it hears the kernel's heart; one that
-was killed can't take it back.
+Each pod of a gateway writes its own connections, whether it hears the kernel's heart, and whether a
+client of its own debugs the kernel; one that was killed can't take it back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hub_service import liveness
+from hub_service import liveness, timestamps
 from hub_service.kinds import JUPYTER_KERNELS, PODS, Object, gateway_reference, name_of, status_of
 from hub_service.kube import Cluster, Key, Reflector, key_of
 from hub_service.reconcile.calls import find, patch_status
@@ -28,7 +28,8 @@ def of_new(key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
 
 
 def _pods(kernel: Object) -> set[str]:
-    return {*counts(kernel), *liveness.reports(kernel)}
+    debugging = (status_of(kernel).get("activity") or {}).get("debuggingByPod") or {}
+    return {*counts(kernel), *liveness.reports(kernel), *debugging}
 
 
 class ConnectionsReconciler:
@@ -57,7 +58,14 @@ class ConnectionsReconciler:
         if gone:
             left = sum(count for pod, count in counts(kernel).items() if pod not in gone)
             none = dict.fromkeys(gone)
-            activity = {"connections": left, "connectionsByPod": none, "heartbeatLostByPod": none}
+            activity: Object = {
+                "connections": left,
+                "connectionsByPod": none,
+                "heartbeatLostByPod": none,
+                "debuggingByPod": none,
+            }
+            if not left and sum(counts(kernel).values()):
+                activity["lastConnected"] = timestamps.microseconds(timestamps.now())
             patch = {"activity": activity}
             await patch_status(self._cluster, JUPYTER_KERNELS, self._kernels, key, patch)
         return None

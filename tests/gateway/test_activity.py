@@ -24,9 +24,21 @@ class History:
         self.now = START
         self.activity: Activity = activities.started(START)
 
-    def passed_on(self, kind: str, message_id: str = "") -> History:
+    def passed_on(self, kind: str, message_id: str = "", command: str = "") -> History:
         self.now += timedelta(seconds=1)
-        self.activity = activities.passed_on(self.activity, header(kind, message_id), self.now)
+        self.activity = activities.passed_on(
+            self.activity, header(kind, message_id), self.now, command
+        )
+        return self
+
+    def debugger(self, command: str) -> History:
+        self.passed_on("debug_request", command=command)
+        self.status("busy", "debug_request")
+        return self.status("idle", "debug_request")
+
+    def left(self) -> History:
+        self.now += timedelta(seconds=1)
+        self.activity = activities.left(self.activity, self.now)
         return self
 
     def status(self, state: str, kind: str, message_id: str = "", **more: str) -> History:
@@ -105,7 +117,14 @@ def test_a_reply_that_a_client_saw_ends_the_cell() -> None:
     assert activities.done(done, header("execute_request", "a"), START) == done
 
 
-PASSIVE = ["kernel_info_request", "comm_info_request", "history_request", "connect_request"]
+PASSIVE = [
+    "kernel_info_request",
+    "comm_info_request",
+    "history_request",
+    "connect_request",
+    "create_subshell_request",
+    "usage_request",
+]
 
 
 @pytest.mark.parametrize("kind", PASSIVE)
@@ -121,6 +140,48 @@ def test_what_an_open_tab_sends_is_no_activity(kind: str) -> None:
 def test_what_people_do_is(kind: str) -> None:
     history = History().ran("a").passed_on(kind)
     assert history.activity.last_activity == history.now
+
+
+def test_a_tab_that_asks_whether_there_is_a_debugger_is_no_activity() -> None:
+    history = History().ran("a")
+    before = history.activity
+    assert history.debugger("debugInfo").activity == before
+
+
+def test_a_kernel_with_a_debugger_may_not_be_sealed() -> None:
+    history = History().ran("a").debugger("initialize").debugger("attach")
+    later = history.now + timedelta(days=1)
+    assert history.state == "idle"
+    assert not activities.may_seal(history.activity, later)
+    reported = activities.status(history.activity, 1, process="gateway-1")
+    assert reported["debuggingByPod"] == {"gateway-1": True}
+    assert not history.debugger("disconnect").activity.debugging
+    assert activities.may_seal(history.activity, later)
+
+
+def test_a_debugger_ends_with_the_last_tab_and_the_kernel_is_idle_from_then() -> None:
+    history = History().ran("a").debugger("attach").left()
+    assert history.activity.last_activity == history.now
+    assert activities.may_seal(history.activity, history.now)
+    before = history.left().activity.last_activity
+    assert history.left().activity.last_activity == before  # no debugger: a tab is no activity
+
+
+def test_when_the_last_tab_went() -> None:
+    history = History().ran("a").left()
+    left = activities.status(history.activity, 0)["lastConnected"]
+    assert left == "2026-01-01T00:00:04.000000Z"
+    later = history.now + timedelta(hours=1)
+    elsewhere = activities.status(history.activity, 0, left_elsewhere=later)
+    assert elsewhere["lastConnected"] == "2026-01-01T01:00:04.000000Z"
+    assert "lastConnected" not in activities.status(History().ran("a").activity, 0)
+
+
+def test_a_cell_that_asks_its_user_is_busy_until_it_is_answered() -> None:
+    history = History().passed_on("execute_request", "a").status("busy", "execute_request", "a")
+    assert history.state == "busy"
+    assert history.passed_on("input_reply").state == "busy"
+    assert history.status("idle", "execute_request", "a").state == "idle"
 
 
 def test_the_cell_that_ran_last_is_known() -> None:
@@ -163,6 +224,7 @@ def test_what_is_reported() -> None:
         "connections": 3,
         "connectionsByPod": {"gateway-1": 2},
         "heartbeatLostByPod": {"gateway-1": None},
+        "debuggingByPod": {"gateway-1": None},
     }
     lost = activities.status(idle, 2, datetime(2026, 1, 1, tzinfo=UTC), process="gateway-1")
     assert lost["heartbeatLostByPod"] == {"gateway-1": "2026-01-01T00:00:00.000000Z"}
@@ -226,7 +288,11 @@ def test_what_was_reported_of_a_kernel_that_is_taken_over() -> None:
         "connectionsByPod": {"one": 1, "two": 2},
         "heartbeatLostByPod": {"two": lost},
     }
-    own = {"connectionsByPod": {"one": 1}, "heartbeatLostByPod": {"one": None}}
+    own = {
+        "connectionsByPod": {"one": 1},
+        "heartbeatLostByPod": {"one": None},
+        "debuggingByPod": {"one": None},
+    }
     known = activities.reported_by(found, "one")
     assert known == {**found, **own}
     adopted = activities.answered(activities.adopted(found, START), START)
@@ -239,4 +305,5 @@ def test_what_was_reported_of_a_kernel_that_is_taken_over() -> None:
         "idleSince": None,
         "connectionsByPod": {"one": None},
         "heartbeatLostByPod": {"one": None},
+        "debuggingByPod": {"one": None},
     }
