@@ -22,6 +22,7 @@ from hub_service.controllers.homes import furnishing
 from hub_service.controllers.kernelspecs import kernel_spec_controllers
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
+from hub_service.controllers.sharing import sharing_controller
 from hub_service.controllers.warm import warm_pool_controller
 from hub_service.known_groups import KnownGroups
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
@@ -43,6 +44,7 @@ from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
 from hub_service.reconcile.seals import Seals
 from hub_service.reconcile.servers import Servers, ServersOf, Tell
+from hub_service.reconcile.sharing import Sharing
 from hub_service.reconcile.starts import Starts
 from hub_service.reconcile.visibility import Visibility
 from hub_service.settings import Settings
@@ -96,7 +98,7 @@ class Controllers:
             cluster, pods=watches.pods, events=watches.pod_events, times=_start_times(config)
         )
         self._controllers = [
-            self._kernel_controller(queue),
+            *self._kernel_controllers(queue),
             self._interrupt_controller(),
             self._restart_controller(queue),
             self._connections_controller(),
@@ -151,7 +153,7 @@ class Controllers:
             if self._config.has_shared_gateway:
                 group.create_task(apply_shared_gateway(self._cluster, self._config))
 
-    def _kernel_controller(self, queue: WorkQueue[Key]) -> Controller:
+    def _kernel_controllers(self, queue: WorkQueue[Key]) -> list[Controller]:
         starts = self._starts
         security = self._config.pod_security.policy()
         admissions = Admissions(
@@ -174,6 +176,16 @@ class Controllers:
             templates=self._watches.templates,
             spec_namespace=self._watches.spec_namespace,
         )
+        sharing = Sharing(
+            self._cluster,
+            kernels=self._watches.kernels,
+            pods=self._watches.pods,
+            nodes=starts.known_nodes,
+            policies=policies,
+            fair=self._config.sharing.fair,
+            most=self._config.sharing.most_released(autoscaler=starts.times.autoscaler),
+            look_at=queue.add,
+        )
         culling = Culling(
             gateways=self._watches.gateways,
             gateway_urls=self._gateway_urls,
@@ -182,6 +194,8 @@ class Controllers:
             client=self._client,
             policies=policies,
             is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
+            demands=sharing.demand_of,
+            unsure=sharing.put_off,
         )
         reconciler = KernelReconciler(
             self._cluster,
@@ -191,6 +205,7 @@ class Controllers:
                 self._watches.pods,
                 furnishing(self._cluster, self._config, self._watches, starts),
                 security,
+                sharing.joining,
             ),
             admissions=admissions,
             starts=starts,
@@ -209,7 +224,7 @@ class Controllers:
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
         controller.follow(self._watches.kernel_specs, policies.kernels_of_spec)
         controller.follow(self._watches.templates, policies.kernels_of_template)
-        return controller
+        return [controller, sharing_controller(sharing, self._watches)]
 
     def _ledger(self) -> Ledger:
         return Ledger(

@@ -51,6 +51,7 @@ class Culling:
     """`client`: asks gateways. `is_overdue`: whether a kernel's server is gone for too long.
 
     `covers`: whether a namespace is looked after. `demands`: who waits for what a kernel holds.
+    `unsure` is told of kernels whose gateway can't be asked, or can't say.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Culling:
         policies: Policies,
         is_overdue: Callable[[Object], bool],
         demands: Demands = lambda _: None,
+        unsure: Callable[[Key], None] = lambda _: None,
     ) -> None:
         self._gateways = gateways
         self._gateway_urls = gateway_urls
@@ -72,6 +74,7 @@ class Culling:
         self._client = client
         self._policies = policies
         self._demands = demands
+        self._unsure = unsure
         self._asked: dict[Key, Confirm] = {}
         self.is_overdue = is_overdue
 
@@ -83,6 +86,7 @@ class Culling:
             return Look(_ASK_AGAIN)
         if isinstance(answer, Unknown):
             log.warning("kernel %s: not culled: %s", key, answer.why)
+            self._unsure(key)
             return Look(_ASK_AGAIN)
         now, activity = timestamps.now(), activities.of(item)
         if answer is not None:
@@ -96,7 +100,10 @@ class Culling:
             return Look(_seconds(verdict.until, now), noted)
         if answer is not None:
             return Look(_ASK_AT_ONCE)
-        return Look(self._ask(key, item, verdict), noted)
+        again = self._ask(key, item, verdict)
+        if key not in self._asked:
+            self._unsure(key)
+        return Look(again, noted)
 
     def rules(self, item: Object) -> Object:
         """The part of a kernel's status that says which rules apply; empty while unknown."""

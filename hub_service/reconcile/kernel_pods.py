@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from hub_service import kernel
 from hub_service.kinds import (
@@ -26,6 +27,9 @@ from hub_service.starts.faults import Fault
 from hub_service.warm.pods import is_delivered
 
 BY_KERNEL = "kernel"
+
+# A pod as it is to be created, in the block.
+Joining = Callable[[Object], AbstractContextManager[Object]]
 
 
 def kernel_of(pod: Object) -> str | None:
@@ -68,17 +72,24 @@ class UnrunnableError(Exception):
 
 class KernelPods:
     """`pods`: those with the service's labels; needs the indexes BY_KERNEL and those of
-    WarmClaims. `security`: what pods may be.
+    WarmClaims. `security`: what pods may be. `joining`: the pod as it is to be created in the
+    block, behind a gate perhaps.
     """
 
     def __init__(
-        self, cluster: Cluster, pods: Reflector, homes: Homes, security: Policy = RESTRICTED
+        self,
+        cluster: Cluster,
+        pods: Reflector,
+        homes: Homes,
+        security: Policy = RESTRICTED,
+        joining: Joining = nullcontext,
     ) -> None:
         self._cluster = cluster
         self._pods = pods
         self._homes = homes
         self._security = security
         self._claims = WarmClaims(cluster, pods)
+        self._joining = joining
 
     def own(self, item: Object) -> Object | None:
         """The pod of a kernel's wanted incarnation, as far as the watch has it."""
@@ -104,8 +115,14 @@ class KernelPods:
             raise UnrunnableError(wanted)
         if (claimed := await self._claims.claim(item, wanted)) is not None:
             return claimed
+        with self._joining(wanted) as asked_for:
+            pod = await self._created(item, asked_for)
+            self._pods.record(pod)
+        return pod
+
+    async def _created(self, item: Object, wanted: Object) -> Object:
         try:
-            pod = await self._cluster.create(PODS, namespace_of(item), wanted)
+            return await self._cluster.create(PODS, namespace_of(item), wanted)
         except ApiError as error:
             if error.reason != "AlreadyExists":
                 raise
@@ -115,9 +132,7 @@ class KernelPods:
                 name = kernel.pod_of_incarnation(item)
                 problem = f"There is a pod {name} already, which isn't this kernel's."
                 raise ApiError(422, "Invalid", problem) from error
-            pod = found
-        self._pods.record(pod)
-        return pod
+            return found
 
     async def remove(self, key: Key) -> None:
         """Delete a kernel's pods."""

@@ -22,6 +22,7 @@ from hub_service.settings.notebooks import NotebookSettings, SpawnerSettings
 from hub_service.settings.quota import QuotaSettings
 from hub_service.settings.section import DnsLabel, Section
 from hub_service.settings.security import PodSecuritySettings
+from hub_service.settings.sharing import SharingSettings
 
 
 class Settings(Section):
@@ -48,6 +49,7 @@ class Settings(Section):
     )
     culling: CullingSettings = CullingSettings()
     ledger: LedgerSettings = LedgerSettings()
+    sharing: SharingSettings = SharingSettings()
     orphans: OrphanSettings = OrphanSettings()
     start: StartSettings = StartSettings()
     warm_kernels: WarmKernelSettings = WarmKernelSettings()

@@ -19,12 +19,14 @@ from hub_service.sharing.room import Amounts, Room
 class Waiting:
     """A start that has no node yet.
 
-    gpus: how many it asks for; amounts: all that it asks for, by resource. line: those who wait for
-    the same stand in one line. nodes: names of those that could take it if they were empty; None:
-    not known. released: the scheduler sees it; refused: and has found too few GPUs for it.
+    key: namespace and name; owner: whoever shares with others, by name or label. gpus: how many it
+    asks for; amounts: all that it asks for, by resource. line: those who wait for the same stand in
+    one line. nodes: names of those that could take it if they were empty; None: not known.
+    released: the scheduler sees it; refused: and has found too few GPUs for it. spare: nobody waits
+    for it, so it comes after all others.
     """
 
-    key: Hashable
+    key: tuple[str, str]
     owner: str
     since: datetime
     gpus: int
@@ -33,6 +35,7 @@ class Waiting:
     nodes: frozenset[str] | None = None
     released: bool = False
     refused: bool = False
+    spare: bool = False
 
 
 def fair_order(waiting: Iterable[Waiting], held: Mapping[str, int]) -> list[Waiting]:
@@ -48,7 +51,7 @@ def fair_order(waiting: Iterable[Waiting], held: Mapping[str, int]) -> list[Wait
         shares[one.owner] = shares.get(one.owner, 0) + one.gpus
     of_owner: dict[str, list[Waiting]] = {}
     for one in reversed(everyone):
-        if not one.released:
+        if not one.released and not one.spare:
             of_owner.setdefault(one.owner, []).append(one)
     heads = [_place(own[-1], shares) for own in of_owner.values()]
     heapq.heapify(heads)
@@ -60,7 +63,7 @@ def fair_order(waiting: Iterable[Waiting], held: Mapping[str, int]) -> list[Wait
         shares[owner] = shares.get(owner, 0) + one.gpus
         if own:
             heapq.heappush(heads, _place(own[-1], shares))
-    return order
+    return order + [one for one in everyone if one.spare and not one.released]
 
 
 def _place(one: Waiting, shares: Mapping[str, int]) -> tuple[int, datetime, str, str]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from hub_service import podtemplate, quantities, timestamps
 from hub_service.kinds import (
     LABEL_OWNER,
+    LABEL_WARM,
     SCHEDULING_GATE,
     Object,
     Phase,
@@ -111,8 +112,14 @@ def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
         line=what.line,
         nodes=suitable.of(pod, what.amounts),
         released=not is_gated(pod),
-        refused=any(quantities.is_gpu(name) for name in starts_room.scarce(pod)),
+        refused=refused(pod),
+        spare=LABEL_WARM in (pod["metadata"].get("labels") or {}),
     )
+
+
+def refused(pod: Object) -> bool:
+    """Whether the scheduler has found too few GPUs for a pod."""
+    return any(quantities.is_gpu(name) for name in starts_room.scarce(pod))
 
 
 def held_by_owner(pods: Iterable[Object]) -> dict[str, int]:

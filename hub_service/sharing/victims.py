@@ -5,7 +5,7 @@ The longest idle first; none where it would be of no help to the one that waits.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from hub_service.sharing.room import Amounts, Room
 class Holder:
     """An idle kernel that may be reclaimed, where it runs and what it would give back."""
 
-    key: Hashable
+    key: tuple[str, str]
     node: str
     amounts: Amounts
     idle_since: datetime
@@ -27,7 +27,7 @@ class Holder:
 
 def victims(
     waiting: Sequence[Waiting], holders: Sequence[Holder], room: Room
-) -> dict[Hashable, Waiting]:
+) -> dict[tuple[str, str], Waiting]:
     """The kernels to be ended, by key, and for whom.
 
     waiting: in their order; holders: those that may be reclaimed now, no others. room: what is
@@ -38,7 +38,7 @@ def victims(
     """
     room = room.copy()
     left = sorted(holders, key=lambda one: (one.idle_since, str(one.key)))
-    chosen: dict[Hashable, Waiting] = {}
+    chosen: dict[tuple[str, str], Waiting] = {}
     hopeless = set()  # there is only less for those that come later
     for one in waiting:
         if not left:

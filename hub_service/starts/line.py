@@ -97,7 +97,7 @@ def _gated(pods: Sequence[Object], held: Mapping[str, int]) -> list[Object]:
         if sharing.asks_for_gpus(pod) is not None
     ]
     order = fair_order(everyone, held)
-    return [by_key[one.key] for one in order if not one.released]  # type: ignore[index]
+    return [by_key[one.key] for one in order if not one.released]
 
 
 def _age(pod: Object) -> tuple[str, str]:

@@ -1,0 +1,296 @@
+"""Who waits for a GPU goes on to the scheduler in fair order, and idle kernels end for them.
+
+One reconciliation for all that wait, as they are weighed against each other. It goes on when the
+pod of a kernel with GPUs comes, gets a node or goes; while somebody waits also when a kernel turns
+idle or busy, and now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+from hub_service import kernel, quantities, timestamps
+from hub_service.culling import Demand, activity
+from hub_service.culling.decide import reclaimable_from
+from hub_service.kinds import (
+    JUPYTER_KERNELS,
+    PODS,
+    Object,
+    controller,
+    is_deleting,
+    namespace_of,
+    status_of,
+    uid_of,
+)
+from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.policies import Policies
+from hub_service.reconcile.starts import WITH_GPUS
+from hub_service.sharing import pods
+from hub_service.sharing.line import Entrance, Waiting, fair_order
+from hub_service.sharing.pods import Asked
+from hub_service.sharing.room import Room
+from hub_service.sharing.suitable import Suitable
+from hub_service.sharing.victims import Holder, victims
+from hub_service.starts.room import Node
+
+log = logging.getLogger(__name__)
+
+# The one key that there is to reconcile.
+LINE = Key("", "line")
+_LOOK_AGAIN = 10.0
+# After something was given back the scheduler may take so many seconds to try a pod again (it lets
+# up to 10 s pass). Until then its word on that pod is of before.
+_SETTLES_IN = 15.0
+# A kernel whose gateway could not say is nobody's victim for so many seconds.
+_PUT_OFF = 30.0
+_AT_A_TIME = 16
+
+
+class _Held(NamedTuple):
+    """A pod that has its GPUs, what it asked for, its kernel, and whether it ends already."""
+
+    pod: Object
+    asked: Asked
+    kernel: Object | None
+    is_leaving: bool
+
+
+class Sharing:
+    """`pods` needs the index WITH_GPUS. `fair`: whether there is a line of ours; `most`: how many
+    of it that don't fit go on. `look_at` is called with kernels that are chosen, or no longer are.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        kernels: Reflector,
+        pods: Reflector,
+        nodes: Callable[[], Awaitable[Sequence[Node]]],
+        policies: Policies,
+        fair: bool,
+        most: int,
+        look_at: Callable[[Key], None],
+    ) -> None:
+        self._cluster = cluster
+        self._kernels = kernels
+        self._pods = pods
+        self._nodes = nodes
+        self._policies = policies
+        self._fair = fair
+        self._most = most
+        self._look_at = look_at
+        self._demands: dict[Key, Demand] = {}
+        self._put_off: dict[Key, float] = {}
+        self._suitable = Suitable(())
+        self._entrance = Entrance(Room({}), most)
+        self._making: dict[str, Waiting] = {}
+        self._asked: dict[str, Asked] = {}
+        self._somebody_waits = False
+        # What was held, and on which nodes, when it was looked last, and since when it is not more.
+        self._seen: tuple[frozenset[str], Sequence[Node]] = (frozenset(), ())
+        self._settled_at = 0.0
+
+    def demand_of(self, key: Key) -> Demand | None:
+        """Who waits for what a kernel holds, if it was chosen to end for them."""
+        return self._demands.get(key)
+
+    def put_off(self, key: Key) -> None:
+        """Choose another kernel for now: this one's gateway can't say what it does."""
+        self._put_off[key] = asyncio.get_running_loop().time() + _PUT_OFF
+
+    @contextmanager
+    def joining(self, pod: Object) -> Iterator[Object]:
+        """A pod as it is to be created, in the block: behind the gate if others wait before it."""
+        if not self._fair or not pods.waits(pod) or pods.asks_for_gpus(pod) is None:
+            yield pod
+            return
+        one = pods.waiting(pod, pods.asked(pod), self._suitable)
+        if not self._entrance.lets_in(one):
+            yield pods.gated(pod)
+            return
+        # It counts as one that the scheduler sees before the copy has it.
+        name = str(key_of(pod))
+        self._making[name] = one
+        try:
+            yield pod
+        finally:
+            del self._making[name]
+
+    def of_pod(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+        """The line, where a pod with GPUs came, went, or came further."""
+        if pods.asks_for_gpus(new or old or {}) is None or _standing(old) == _standing(new):
+            return ()
+        return (LINE,)
+
+    def of_kernel(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+        """The line, where somebody waits and a kernel has turned idle or busy, or is kept."""
+        return (LINE,) if self._somebody_waits and _doing(old) != _doing(new) else ()
+
+    async def reconcile(self, _key: Key) -> float | None:
+        """Let on who is next, and choose who ends; seconds until the next look."""
+        nodes = await self._nodes()
+        here = self._pods.store.by_index(WITH_GPUS, "")
+        asked = {uid_of(pod): self._asked.get(uid_of(pod)) or pods.asked(pod) for pod in here}
+        self._asked, self._suitable = asked, Suitable(nodes)
+        order = fair_order(
+            (
+                pods.waiting(pod, asked[uid_of(pod)], self._suitable)
+                for pod in here
+                if pods.waits(pod)
+            ),
+            pods.held_by_owner(here),
+        )
+        held = [
+            _Held(pod, asked[uid_of(pod)], *self._kernel_of(pod)) for pod in here if pods.holds(pod)
+        ]
+        free = pods.free(nodes, ((one.pod, one.asked.amounts) for one in held))
+        self._somebody_waits = bool(order)
+        again = self._reclaim([one for one in order if not one.spare], held, free.copy(), nodes)
+        await self._release(self._next(order, free))
+        return again
+
+    def _next(self, order: Sequence[Waiting], free: Room) -> list[Waiting]:
+        """Those who go on to the scheduler now."""
+        self._entrance = Entrance(free, self._most)
+        for one in [*(one for one in order if one.released), *self._making.values()]:
+            self._entrance.note(one)
+        gated = [one for one in order if not one.released]
+        return [one for one in gated if not self._fair or self._entrance.lets_in(one)]
+
+    async def _release(self, waiting: Sequence[Waiting]) -> None:
+        at_a_time = asyncio.Semaphore(_AT_A_TIME)
+
+        async def release(key: Key) -> None:
+            async with at_a_time:
+                pod = self._pods.store.get(key)
+                if pod is None or not pods.is_gated(pod):
+                    return
+                try:
+                    patch = pods.without_gate(pod)
+                    self._pods.record(await self._cluster.merge_patch(PODS, *key, patch))
+                except ApiError as error:
+                    if error.status != 404:
+                        raise
+
+        keys = [Key(*one.key) for one in waiting]
+        results = await asyncio.gather(*map(release, keys), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _reclaim(
+        self, order: Sequence[Waiting], held: Sequence[_Held], room: Room, nodes: Sequence[Node]
+    ) -> float | None:
+        """Choose kernels for those that wait and don't fit; `room`: what is free now."""
+        clock, now = asyncio.get_running_loop().time(), timestamps.now()
+        settles_in = self._settles_in(held, nodes, clock)
+        if settles_in <= 0:
+            _believe_the_scheduler(order, room)
+        for one in held:
+            if one.is_leaving:
+                room.give(one.asked.amounts, str(one.pod["spec"]["nodeName"]))
+        self._put_off = {key: until for key, until in self._put_off.items() if until > clock}
+        found: dict[Key, Demand] = {}
+        soonest: datetime | None = None
+        if _lacking(order, room.copy()):
+            holders, soonest = self._holders(held, now)
+            chosen = victims(order, holders, room)
+            found = {Key(*key): _demand(one) for key, one in chosen.items()}
+        self._choose(found)
+        if not order:
+            return None
+        waits = [_LOOK_AGAIN] if settles_in <= 0 else [_LOOK_AGAIN, settles_in]
+        if soonest is not None:
+            waits.append((soonest - now).total_seconds())
+        return max(min(waits), 0.1)
+
+    def _settles_in(self, held: Sequence[_Held], nodes: Sequence[Node], clock: float) -> float:
+        """Seconds until the scheduler has tried all that wait with what is free now."""
+        here = frozenset(uid_of(one.pod) for one in held)
+        known, before = self._seen
+        going = any(one.is_leaving for one in held)
+        if going or known - here or [*nodes] != [*before]:
+            self._settled_at = clock + _SETTLES_IN
+        self._seen = (here, nodes)
+        return self._settled_at - clock
+
+    def _holders(
+        self, held: Sequence[_Held], now: datetime
+    ) -> tuple[list[Holder], datetime | None]:
+        """Kernels that may be reclaimed now, and when the next one may be."""
+        holders, soonest = [], None
+        for one in held:
+            if one.kernel is None or one.is_leaving or key_of(one.kernel) in self._put_off:
+                continue
+            policy, doing = self._policies.of(one.kernel), activity.of(one.kernel)
+            since = reclaimable_from(one.kernel, doing, policy) if policy else None
+            if since is None or doing.idle_since is None:
+                continue
+            if since > now:
+                soonest = min(soonest or since, since)
+                continue
+            node = one.pod["spec"]["nodeName"]
+            holder = Holder(key_of(one.kernel), node, one.asked.amounts, doing.idle_since)
+            holders.append(holder)
+        return holders, soonest
+
+    def _choose(self, found: dict[Key, Demand]) -> None:
+        changed = [key for key in self._demands | found if self._demands.get(key) != found.get(key)]
+        for key in found.keys() - self._demands.keys():
+            log.info("kernel %s: may end, as %s", key, found[key].by)
+        self._demands = found
+        for key in changed:
+            self._look_at(key)
+
+    def _kernel_of(self, pod: Object) -> tuple[Object | None, bool]:
+        """The kernel of a pod, None where it has none, as one that is warm; whether it ends."""
+        owner = controller(pod, JUPYTER_KERNELS.kind)
+        if owner is None:
+            return None, is_deleting(pod)
+        item = self._kernels.store.get(Key(namespace_of(pod), owner["name"]))
+        if item is None or uid_of(item) != owner["uid"]:
+            return None, True
+        return item, is_deleting(pod) or is_deleting(item) or kernel.is_finished(item)
+
+
+def _standing(pod: Object | None) -> tuple[object, ...] | None:
+    """What the line depends on of a pod."""
+    if pod is None:
+        return None
+    return (
+        pods.holds(pod), pods.waits(pod), pods.is_gated(pod), is_deleting(pod), pods.refused(pod),
+    )  # fmt: skip
+
+
+def _doing(kernel: Object | None) -> tuple[object, ...]:
+    status = status_of(kernel or {})
+    doing: Object = status.get("activity") or {}
+    kept: Object = status.get("culling") or {}
+    connected = bool(doing.get("connections"))
+    return status.get("phase"), doing.get("executionState"), connected, kept.get("keptUntil")
+
+
+def _lacking(order: Sequence[Waiting], room: Room) -> bool:
+    """Whether there is somebody for whom there is no room."""
+    return any(room.take(one.amounts, one.nodes) is None for one in order)
+
+
+def _believe_the_scheduler(order: Sequence[Waiting], room: Room) -> None:
+    """Where it finds too few GPUs for a pod, others than kernels have what seems to be free."""
+    for one in order:
+        if not one.refused or one.nodes is None:
+            continue
+        for name, amount in one.amounts.items():
+            if quantities.is_gpu(name):
+                room.lower(name, amount - 1, one.nodes)
+
+
+def _demand(one: Waiting) -> Demand:
+    gpus = (f"{quantities.words(n, a)}" for n, a in one.amounts.items() if quantities.is_gpu(n))
+    return Demand(one.since, f"another start waits for {' and '.join(gpus)}")
