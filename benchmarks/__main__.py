@@ -1,7 +1,8 @@
 """`python -m benchmarks [PART …]`: on the cluster of KUBECONFIG; the last line is one JSON object.
 
-Parts: burst and idle measure the service by itself, readopt a gateway; servers, starts, restarts
-and culls the demo's whole path, which needs the project's images. Without any, all are measured.
+Parts: burst and idle measure the service by itself, readopt a gateway; servers, starts, restarts,
+culls and warm the demo's whole path, which needs the project's images. Without any, all are
+measured.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import sys
 
 from yarl import URL
 
-from benchmarks import burst, culls, idle, readopt, restarts, servers, starts
+from benchmarks import burst, culls, idle, readopt, restarts, servers, starts, warm
 from demo.client import Person
 from demo.install import Images, Installation, apply_kinds, install
 from hub_service.kinds import SERVICES
 from hub_service.kube.client import Cluster
 
 _BY_THEMSELVES = ("burst", "idle", "readopt")
-_OF_THE_DEMO = ("servers", "starts", "restarts", "culls")
+_OF_THE_DEMO = ("servers", "starts", "restarts", "culls", "warm")
 _PARTS = (*_BY_THEMSELVES, *_OF_THE_DEMO)
 
 
@@ -64,6 +65,8 @@ async def of_the_demo(
                 figures |= await restarts.measure(cluster, namespace, person, options.restarts)
             if "culls" in parts:
                 figures |= await culls.measure(cluster, namespace, person, images, options.rounds)
+            if "warm" in parts:
+                figures |= await warm.compare(cluster, namespace, gateway, images, options.warm)
         finally:
             await person.stop_server()
     return figures
@@ -81,6 +84,7 @@ def main() -> int:
     parser.add_argument("--restarts", type=int, default=10, help="restarts of one kernel")
     parser.add_argument("--pairs", type=int, default=12, help="starts of each kind")
     parser.add_argument("--rounds", type=int, default=6, help="culls")
+    parser.add_argument("--warm", type=int, default=10, help="starts in a warm pod, and a new one")
     parser.add_argument("--logins", type=int, default=3, help="servers started of each kind")
     options = parser.parse_args()
     if unknown := sorted(set(options.parts) - set(_PARTS)):
