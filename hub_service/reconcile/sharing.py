@@ -35,7 +35,7 @@ from hub_service.sharing.line import Entrance, Waiting, fair_order
 from hub_service.sharing.pods import Asked
 from hub_service.sharing.room import Room
 from hub_service.sharing.suitable import Suitable
-from hub_service.sharing.victims import Holder, victims
+from hub_service.sharing.victims import Holder, believe_the_scheduler, is_lacking, victims
 from hub_service.starts.room import Node
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ _SETTLES_IN = 15.0
 # A kernel whose gateway could not say is nobody's victim for so many seconds.
 _PUT_OFF = 30.0
 _AT_A_TIME = 16
+# So many times as long as a look has taken is the pause after it.
+_SHARE = 10.0
 
 
 class _Held(NamedTuple):
@@ -95,6 +97,7 @@ class Sharing:
         # What was held, and on which nodes, when it was looked last, and since when it is not more.
         self._seen: tuple[frozenset[str], Sequence[Node]] = (frozenset(), ())
         self._settled_at = 0.0
+        self._not_before = 0.0
 
     def demand_of(self, key: Key) -> Demand | None:
         """Who waits for what a kernel holds, if it was chosen to end for them."""
@@ -134,7 +137,10 @@ class Sharing:
 
     async def reconcile(self, _key: Key) -> float | None:
         """Let on who is next, and choose who ends; seconds until the next look."""
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(self._not_before - clock())
         nodes = await self._nodes()
+        began = clock()
         here = self._pods.store.by_index(WITH_GPUS, "")
         asked = {uid_of(pod): self._asked.get(uid_of(pod)) or pods.asked(pod) for pod in here}
         self._asked, self._suitable = asked, Suitable(nodes)
@@ -152,7 +158,10 @@ class Sharing:
         free = pods.free(nodes, ((one.pod, one.asked.amounts) for one in held))
         self._somebody_waits = bool(order)
         again = self._reclaim([one for one in order if not one.spare], held, free.copy(), nodes)
-        await self._release(self._next(order, free))
+        going_on = self._next(order, free)
+        # Where thousands wait a look takes a while: most of the time is for everything else.
+        self._not_before = clock() + _SHARE * (clock() - began)
+        await self._release(going_on)
         return again
 
     def _next(self, order: Sequence[Waiting], free: Room) -> list[Waiting]:
@@ -191,14 +200,14 @@ class Sharing:
         clock, now = asyncio.get_running_loop().time(), timestamps.now()
         settles_in = self._settles_in(held, nodes, clock)
         if settles_in <= 0:
-            _believe_the_scheduler(order, room)
+            believe_the_scheduler(order, room)
         for one in held:
             if one.is_leaving:
                 room.give(one.asked.amounts, str(one.pod["spec"]["nodeName"]))
         self._put_off = {key: until for key, until in self._put_off.items() if until > clock}
         found: dict[Key, Demand] = {}
         soonest: datetime | None = None
-        if _lacking(order, room.copy()):
+        if is_lacking(order, room.copy()):
             holders, soonest = self._holders(held, now)
             chosen = victims(order, holders, room)
             found = {Key(*key): _demand(one) for key, one in chosen.items()}
@@ -274,21 +283,6 @@ def _doing(kernel: Object | None) -> tuple[object, ...]:
     kept: Object = status.get("culling") or {}
     connected = bool(doing.get("connections"))
     return status.get("phase"), doing.get("executionState"), connected, kept.get("keptUntil")
-
-
-def _lacking(order: Sequence[Waiting], room: Room) -> bool:
-    """Whether there is somebody for whom there is no room."""
-    return any(room.take(one.amounts, one.nodes) is None for one in order)
-
-
-def _believe_the_scheduler(order: Sequence[Waiting], room: Room) -> None:
-    """Where it finds too few GPUs for a pod, others than kernels have what seems to be free."""
-    for one in order:
-        if not one.refused or one.nodes is None:
-            continue
-        for name, amount in one.amounts.items():
-            if quantities.is_gpu(name):
-                room.lower(name, amount - 1, one.nodes)
 
 
 def _demand(one: Waiting) -> Demand:

@@ -5,7 +5,7 @@ The longest idle first; none where it would be of no help to the one that waits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -25,6 +25,21 @@ class Holder:
     idle_since: datetime
 
 
+def is_lacking(order: Sequence[Waiting], room: Room) -> bool:
+    """Whether there is somebody for whom there is no room."""
+    return any(room.take(one.amounts, one.nodes) is None for one in order)
+
+
+def believe_the_scheduler(order: Sequence[Waiting], room: Room) -> None:
+    """Where the scheduler finds too few GPUs, others than kernels have what seems to be free."""
+    for one in order:
+        if not one.refused or one.nodes is None:
+            continue
+        for name, amount in one.amounts.items():
+            if quantities.is_gpu(name):
+                room.lower(name, amount - 1, one.nodes)
+
+
 def victims(
     waiting: Sequence[Waiting], holders: Sequence[Holder], room: Room
 ) -> dict[tuple[str, str], Waiting]:
@@ -37,12 +52,12 @@ def victims(
     node and as few as possible; where not even all of them would make room, none does.
     """
     room = room.copy()
-    left = sorted(holders, key=lambda one: (one.idle_since, str(one.key)))
+    left: dict[str, list[Holder]] = {}
+    for holder in sorted(holders, key=lambda one: (one.idle_since, one.key)):
+        left.setdefault(holder.node, []).append(holder)
     chosen: dict[tuple[str, str], Waiting] = {}
     hopeless = set()  # there is only less for those that come later
     for one in waiting:
-        if not left:
-            break
         wants = (frozenset(one.amounts.items()), one.nodes)
         if wants in hopeless or room.take(one.amounts, one.nodes) is not None:
             continue
@@ -52,20 +67,18 @@ def victims(
             continue
         for holder in found:
             chosen[holder.key] = one
-            left.remove(holder)
+            left[holder.node].remove(holder)
             room.give(holder.amounts, holder.node)
         room.take_on(one.amounts, found[0].node)
     return chosen
 
 
-def _for_one(one: Waiting, holders: Sequence[Holder], room: Room) -> list[Holder]:
+def _for_one(one: Waiting, left: Mapping[str, Sequence[Holder]], room: Room) -> list[Holder]:
     """Who ends for one that waits: as few as possible, and of those the longest idle."""
-    by_node: dict[str, list[Holder]] = {}
-    for holder in holders:
-        if one.nodes is not None and holder.node in one.nodes:
-            by_node.setdefault(holder.node, []).append(holder)
     found = [
-        enough for node, here in by_node.items() if (enough := _on_node(one, here, room.of(node)))
+        enough
+        for node in one.nodes or ()
+        if (here := left.get(node)) and (enough := _on_node(one, here, room.of(node)))
     ]
     return min(found, key=lambda these: (len(these), these[0].idle_since), default=[])
 
