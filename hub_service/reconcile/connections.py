@@ -64,7 +64,7 @@ class ConnectionsReconciler:
                 "heartbeatLostByPod": none,
                 "debuggingByPod": none,
             }
-            if not left and sum(counts(kernel).values()):
+            if not left and any(counts(kernel).values()):
                 activity["lastConnected"] = timestamps.microseconds(timestamps.now())
             patch = {"activity": activity}
             await patch_status(self._cluster, JUPYTER_KERNELS, self._kernels, key, patch)
