@@ -27,7 +27,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
     "proxy": (
         "requirements/proxy.txt", "images/proxy/package.json", "images/proxy/package-lock.json",
     ),
-    "kernel": ("requirements/kernel.txt",),
+    "kernel": ("requirements/kernel.txt", "images/kernel/elastic_session.py"),
     "kernel-r": (),
     "notebook": ("requirements/notebook.txt", "images/notebook/overrides.json"),
     "gateway": ("requirements/gateway.txt", *_PROJECT_FILES),
