@@ -29,6 +29,7 @@ def warm_pool_controller(
             gpus=config.warm_kernels.gpus,
             most=config.warm_kernels.most,
             home=config.homes.enabled,
+            elsewhere=config.user_namespaces.enabled,
         ),
     )
     controller = Controller("warm pods", watches.scope.within(pools.reconcile), workers=2)

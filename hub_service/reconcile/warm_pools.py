@@ -37,11 +37,16 @@ _LOOK_AGAIN = 60.0
 
 
 class Rules(NamedTuple):
-    """What the administrator set; home: whether kernels have their users' files, where wanted."""
+    """What the administrator set.
+
+    home: whether kernels have their users' files, where wanted; elsewhere: whether they run in
+    other namespaces than their specs.
+    """
 
     gpus: bool
     most: int
     home: bool
+    elsewhere: bool
 
 
 class WarmPools:
@@ -124,6 +129,8 @@ class WarmPools:
                 f"spec.warm.pods ({number}): an administrator allows {self._rules.most} "
                 "(warmKernels.most)."
             )
+        if self._rules.elsewhere:
+            return None, "Kernels run in a namespace for each user, where no pod can be moved to."
         template, forbidden = await template_of(self._cluster, self._templates, item)
         try:
             made = kernel_template(item, template, forbidden=forbidden)

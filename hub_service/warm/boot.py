@@ -11,6 +11,7 @@ nothing that an older Python doesn't know.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -18,8 +19,8 @@ import runpy
 import sys
 from typing import Any
 
-# What these import is most of what there is to load before a kernel answers.
-_LOADED_BY = {"ipykernel_launcher": ["ipykernel.kernelapp"], "ipykernel": ["ipykernel.kernelapp"]}
+# What ipykernel imports by the time that it answers, in those versions that have it.
+_OF_IPYKERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "IPython.core.completerlib")
 
 
 def main(folder: str, imports: str, module: str, words: list[str]) -> None:
@@ -45,28 +46,28 @@ def main(folder: str, imports: str, module: str, words: list[str]) -> None:
 
 def _load(module: str, names: list[str]) -> None:
     """Import what the kernel would import first, and the modules of these names."""
-    if module in _LOADED_BY:
+    if module in ("ipykernel_launcher", "ipykernel"):
         # ipykernel says so before a user's code can import matplotlib, which looks once.
         os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    for name in [*_LOADED_BY.get(module, []), *names]:
+        for name in _OF_IPYKERNEL:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    for name in names:
         importlib.import_module(name)
 
 
 def _take(folder: str, taken: str) -> None:
-    """Wait for a claim, and keep it; its connection file is one by itself."""
+    """Wait for a claim, and keep it; its connection file is one by itself.
+
+    Who is cut off while writing gives the pod up, and so it ends.
+    """
     pipe = os.path.join(folder, "claim")
     before = os.umask(0o077)
     # That it is there says that the imports are loaded. From an earlier run it may be already.
     if not os.path.exists(pipe):
         os.mkfifo(pipe)
-    claim: Any = None
-    while claim is None:
-        with open(pipe) as file:
-            text = file.read()
-        try:
-            claim = json.loads(text)
-        except ValueError:  # who wrote was cut off, and writes again
-            claim = None
+    with open(pipe) as file:
+        claim = json.load(file)
     with open(os.path.join(folder, "connection.json"), "w") as file:
         file.write(claim.pop("connection"))
     with open(taken + ".new", "w") as file:

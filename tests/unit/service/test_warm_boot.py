@@ -129,12 +129,12 @@ def test_started_again_in_its_pod_it_is_a_kernel_as_any_other(folder):
     assert (found["user"], found["loaded"]) == ("ada", False)
 
 
-def test_a_line_that_was_cut_off_is_waited_for_again(folder):
+def test_a_line_that_was_cut_off_ends_it(folder):
     line = pods.delivery(wanted(KERNEL_USERNAME="ada"), "{}")
     with pod(folder) as process:
         deliver(folder, line[:20] + b"\n", process)
-        deliver(folder, line, process)
-        assert said(process)["user"] == "ada"
+        assert process.wait(DEADLINE) == 1
+    assert not (folder / "run" / "taken.json").exists()
 
 
 def test_an_import_that_fails_ends_it(folder):
