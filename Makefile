@@ -98,6 +98,14 @@ WITHOUT_IMAGES := burst idle readopt
 bench: venv $(if $(filter-out $(WITHOUT_IMAGES),$(or $(BENCH),all)),$(OUR_CLUSTER),$(filter cluster,$(OUR_CLUSTER))) ## Speed, against floors of the same run; on a quiet machine (BENCH=burst)
 	@$(ON_CLUSTER) .venv/bin/python -m benchmarks $(BENCH)
 
+# The page and picture of the documentation are of the day that is made without options.
+SIMULATED := $(if $(SEED)$(TRACE)$(SHORT),--plot simulation.svg,--plot docs/images/simulation.svg --page docs/simulation.md)
+
+.PHONY: simulate
+simulate: .venv/.installed ## A day of training under several rules, in virtual time (SEED=2, TRACE=day.csv, SHORT=32 GPUs)
+	@.venv/bin/python -m simulator $(SIMULATED) $(if $(SEED),--seed $(SEED)) \
+		$(if $(TRACE),--trace $(TRACE)) $(if $(SHORT),--gpus $(SHORT))
+
 # --- documentation -----------------------------------------------------------------------------
 
 SPHINX = .venv-docs/bin/python -m sphinx -W --keep-going -n -q -j auto -d docs/_build/doctrees

@@ -202,9 +202,13 @@ class Ledger:
         if new is None or not holds_gpus(new) or not self._covers(namespace_of(new)):
             return
         if not self._holdings.knows(uid_of(new)):
-            self._take(new)
+            self._take(new, _scheduled(new) or timestamps.now())
+        elif old is not None and _kernel_of(old) != _kernel_of(new):
+            # A warm pod, which has become a kernel's.
+            self._release(old)
+            self._take(new, timestamps.now())
 
-    def _take(self, pod: Object) -> None:
+    def _take(self, pod: Object, began: datetime) -> None:
         key = _kernel_of(pod)
         kernel = self._kernels.store.get(key) if key else None
         self._holdings.take(
@@ -212,7 +216,7 @@ class Ledger:
             _account(pod, kernel),
             podtemplate.gpus(pod),
             server=_server_of(kernel) if kernel else None,
-            began=_scheduled(pod) or timestamps.now(),
+            began=began,
             busy=kernel is not None and _is_busy(kernel),
         )
         if key is not None:

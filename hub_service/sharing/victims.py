@@ -80,7 +80,7 @@ def _for_one(one: Waiting, left: Mapping[str, Sequence[Holder]], room: Room) -> 
         for node in one.nodes or ()
         if (here := left.get(node)) and (enough := _on_node(one, here, room.of(node)))
     ]
-    return min(found, key=lambda these: (len(these), these[0].idle_since), default=[])
+    return min(found, key=lambda these: (len(these), these[0].idle_since, these[0].key), default=[])
 
 
 def _on_node(one: Waiting, here: Sequence[Holder], free: Amounts) -> list[Holder]:

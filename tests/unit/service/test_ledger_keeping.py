@@ -270,3 +270,22 @@ async def test_what_could_not_be_written_is_written_the_next_time(days):
         # Nothing happens: nothing is written.
         await keeping.ledger.write()
         assert days.patches == written + 1
+
+
+async def test_a_warm_pod_is_nobodys_until_it_is_claimed(days):
+    kernel = a_kernel("idle")
+    warm, claimed = a_pod(kernel, 10), a_pod(kernel, 10)
+    reference = {"kind": "JupyterKernelSpec", "name": "gpu", "controller": True, "uid": "s"}
+    warm["metadata"] |= {
+        "ownerReferences": [reference],
+        "labels": {"kubeflow.tkestack.io/kernel-spec": "gpu"},
+    }
+    keeping = Keeping(days)
+    keeping.servers.set(a_server(30))
+    keeping.pods.set(warm)
+    async with keeping:
+        keeping.kernels.set(kernel)
+        keeping.pods.set(claimed)
+        await keeping.ledger.write()
+    assert minutes(days.amounts()["", "gpu"]) == [10, 0, 0]
+    assert minutes(days.amounts()["ada", "gpu"]) == [0, 0, 30]
