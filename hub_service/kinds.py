@@ -40,6 +40,10 @@ JUPYTER_GATEWAYS = Resource(GROUP, VERSION, "jupytergateways", "JupyterGateway")
 JUPYTER_NOTEBOOKS = Resource(GROUP, VERSION, "jupyternotebooks", "JupyterNotebook")
 JUPYTER_LEDGERS = Resource(GROUP, VERSION, "jupyterledgers", "JupyterLedger")
 
+# Of Kueue, where it is installed.
+KUEUE = "kueue.x-k8s.io"
+WORKLOADS = Resource(KUEUE, "v1beta1", "workloads", "Workload")
+
 PODS = Resource("", "v1", "pods", "Pod")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")

@@ -28,6 +28,9 @@ _SIGNALS = {
 }
 _GREETING = "    --existing "
 _DISRUPTION = "DisruptionTarget"
+# Kueue's, of a pod that it stops.
+_STOPPED_BY_QUEUE = "TerminationTarget"
+_BY_QUEUE = (Reason.PREEMPTED, "The kernel's queue (Kueue) took back what its pod had on {node}")
 _BY_TAINT, _BY_COLLECTOR = "DeletionByTaintManager", "DeletionByPodGC"
 # By the condition's reason: ours, and what has happened.
 _DISRUPTED = (Reason.EVICTED, "The cluster ended the kernel's pod on {node}")
@@ -188,13 +191,15 @@ def _removal(pod: Object, *, unless_deleted: bool = False) -> tuple[str, str] | 
     status: Object = pod.get("status") or {}
     node = (pod.get("spec") or {}).get("nodeName") or "its node"
     for condition in status.get("conditions") or []:
-        if condition.get("type") != _DISRUPTION or condition.get("status") != "True":
+        kind = condition.get("type")
+        if kind not in (_DISRUPTION, _STOPPED_BY_QUEUE) or condition.get("status") != "True":
             continue
         said = condition.get("reason") or ""
         details = f" ({said}: {condition['message']})" if condition.get("message") else f" ({said})"
         if said == _BY_TAINT and not _is_heard_of(pod):
             said = _BY_COLLECTOR
-        reason, sentence = _DISRUPTIONS.get(said, _DISRUPTED)
+        by_queue = kind == _STOPPED_BY_QUEUE
+        reason, sentence = _BY_QUEUE if by_queue else _DISRUPTIONS.get(said, _DISRUPTED)
         return reason, sentence.format(node=node) + details
     if status.get("reason") in _LOST:
         return Reason.NODE_LOST, f"The kernel's node {node} was lost."

@@ -25,6 +25,7 @@ from hub_service.kinds import (
     NAMESPACES,
     NETWORK_POLICIES,
     PODS,
+    WORKLOADS,
     Object,
     Resource,
     gateway_reference,
@@ -40,6 +41,7 @@ from hub_service.reconcile import starts as start_reconciling
 from hub_service.reconcile.indexes import BY_GATEWAY, gateway_of
 from hub_service.reconcile.namespaces import Scope, all_of_new_namespace
 from hub_service.settings import Settings
+from hub_service.sharing import kueue
 from hub_service.sharing.pods import asks_for_gpus
 from hub_service.starts import events as pod_events
 from hub_service.starts.line import unscheduled
@@ -104,6 +106,15 @@ class Watches:
             field_selector=pod_events.FIELD_SELECTOR,
             indexers={start_reconciling.BY_POD: pod_events.pod_uid},
         )
+        # Not among `all` either, and only where Kueue is in use.
+        self.workloads: Reflector | None = None
+        if config.sharing.kueue.enabled:
+            self.workloads = Reflector(
+                cluster,
+                WORKLOADS,
+                namespace,
+                indexers={start_reconciling.BY_POD: kueue.pod_uid},
+            )
         self.kernel_specs = Reflector(
             cluster,
             JUPYTER_KERNEL_SPECS,
@@ -153,6 +164,11 @@ class Watches:
             return None
         pods = self.gateway_pods.store.by_index(BY_GATEWAY, str(Key(*reference)))
         return liveness.lost_since(kernel, [name_of(pod) for pod in pods if replicas.serves(pod)])
+
+    @property
+    def optional(self) -> list[Reflector]:
+        """What starts go on without: where it may not be read, or isn't there."""
+        return [self.pod_events, *([self.workloads] if self.workloads else [])]
 
     @property
     def all(self) -> list[Reflector]:

@@ -94,7 +94,7 @@ class Worker:
     async def run(self) -> None:
         """Reflect, and reconcile while leading, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for reflector in (*self._watches.all, self._watches.pod_events):
+            for reflector in (*self._watches.all, *self._watches.optional):
                 group.create_task(reflector.run())
             group.create_task(self.groups.run())
             group.create_task(self._leader.run(self._act))

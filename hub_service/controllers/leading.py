@@ -95,7 +95,11 @@ class Controllers:
                 on_change=queue.add,
             )
         self._starts = Starts(
-            cluster, pods=watches.pods, events=watches.pod_events, times=_start_times(config)
+            cluster,
+            pods=watches.pods,
+            events=watches.pod_events,
+            times=_start_times(config),
+            workloads=watches.workloads,
         )
         self._controllers = [
             *self._kernel_controllers(queue),
@@ -185,6 +189,7 @@ class Controllers:
             fair=self._config.sharing.fair,
             most=self._config.sharing.most_released(autoscaler=starts.times.autoscaler),
             look_at=queue.add,
+            queue=self._config.sharing.kueue.queue,
         )
         culling = Culling(
             gateways=self._watches.gateways,
@@ -221,6 +226,8 @@ class Controllers:
         controller.follow(self._watches.kernels, admissions.kernels_that_wait)
         controller.follow(self._watches.pods, kernel_of_pod)
         controller.follow(self._watches.pod_events, starts.kernel_of_event, waits=False)
+        if self._watches.workloads is not None:
+            controller.follow(self._watches.workloads, starts.kernel_of_workload, waits=False)
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
         controller.follow(self._watches.kernel_specs, policies.kernels_of_spec)
         controller.follow(self._watches.templates, policies.kernels_of_template)

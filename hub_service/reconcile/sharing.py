@@ -30,7 +30,7 @@ from hub_service.kinds import (
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.reconcile.policies import Policies
 from hub_service.reconcile.starts import WITH_GPUS
-from hub_service.sharing import pods
+from hub_service.sharing import kueue, pods
 from hub_service.sharing.line import Entrance, Waiting, fair_order
 from hub_service.sharing.pods import Asked
 from hub_service.sharing.room import Room
@@ -65,6 +65,7 @@ class _Held(NamedTuple):
 class Sharing:
     """`pods` needs the index WITH_GPUS. `fair`: whether there is a line of ours; `most`: how many
     of it that don't fit go on. `look_at` is called with kernels that are chosen, or no longer are.
+    `queue`: of Kueue's, for those that name none.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Sharing:
         fair: bool,
         most: int,
         look_at: Callable[[Key], None],
+        queue: str | None = None,
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
@@ -87,6 +89,7 @@ class Sharing:
         self._fair = fair
         self._most = most
         self._look_at = look_at
+        self._queue = queue
         self._demands: dict[Key, Demand] = {}
         self._put_off: dict[Key, float] = {}
         self._suitable = Suitable(())
@@ -109,9 +112,16 @@ class Sharing:
 
     @contextmanager
     def joining(self, pod: Object) -> Iterator[Object]:
-        """A pod as it is to be created, in the block: behind the gate if others wait before it."""
-        if not self._fair or not pods.waits(pod) or pods.asks_for_gpus(pod) is None:
+        """A pod as it is to be created, in the block: behind the gate if others wait before it.
+
+        One that is for a queue of Kueue's waits there.
+        """
+        if pods.asks_for_gpus(pod) is None:
             yield pod
+            return
+        queue = kueue.queue_of(pod) or self._queue
+        if queue or not self._fair or not pods.waits(pod):
+            yield kueue.queued(pod, queue) if queue else pod
             return
         one = pods.waiting(pod, pods.asked(pod), self._suitable)
         if not self._entrance.lets_in(one):

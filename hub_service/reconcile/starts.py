@@ -7,9 +7,19 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from hub_service.kinds import JUPYTER_KERNELS, NODES, Object, Phase, controller, status_of, uid_of
+from hub_service.kinds import (
+    JUPYTER_KERNELS,
+    NODES,
+    Object,
+    Phase,
+    controller,
+    namespace_of,
+    status_of,
+    uid_of,
+)
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.sharing.pods import held_by_owner
+from hub_service.sharing import kueue
+from hub_service.sharing.pods import gates, held_by_owner
 from hub_service.starts import judge, line, room
 from hub_service.starts.judge import Times, Verdict
 
@@ -26,18 +36,26 @@ _LINE_AGE = 1.0
 
 
 class Starts:
-    """Judges starts. `pods` needs the indexes UNSCHEDULED and WITH_GPUS, `events` BY_POD.
+    """Judges starts. `pods` needs the indexes UNSCHEDULED and WITH_GPUS, `events` and Kueue's
+    `workloads`, where it is in use, BY_POD.
 
     Without the right to list nodes, what is larger than any of them waits like everything else.
     """
 
     def __init__(
-        self, cluster: Cluster, *, pods: Reflector, events: Reflector, times: Times
+        self,
+        cluster: Cluster,
+        *,
+        pods: Reflector,
+        events: Reflector,
+        times: Times,
+        workloads: Reflector | None = None,
     ) -> None:
         self.times = times
         self._cluster = cluster
         self._pods = pods
         self._events = events
+        self._workloads = workloads
         self._nodes: Sequence[room.Node] = ()
         self._nodes_until = 0.0
         self._asking = asyncio.Lock()
@@ -68,7 +86,23 @@ class Starts:
             now=now,
             before=before,
             nodes=nodes,
+            queue=self._queue_says(pod),
         )
+
+    def kernel_of_workload(
+        self, _key: Key, old: Object | None, new: Object | None
+    ) -> Iterable[Key]:
+        """Which kernel a Workload of Kueue concerns: its pod's."""
+        key = kueue.pod_of(new or old or {"metadata": {}})
+        pod = self._pods.store.get(key) if key else None
+        owner = controller(pod, JUPYTER_KERNELS.kind) if pod else None
+        return (Key(namespace_of(pod), owner["name"]),) if pod and owner else ()
+
+    def _queue_says(self, pod: Object) -> str:
+        if self._workloads is None or kueue.GATE not in gates(pod):
+            return ""
+        found = self._workloads.store.by_index(BY_POD, uid_of(pod))
+        return kueue.words(found[0] if found else None)
 
     def _before(self, pod: Object) -> int | None:
         clock = asyncio.get_running_loop().time

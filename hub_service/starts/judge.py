@@ -15,6 +15,7 @@ from hub_service import podtemplate, timestamps
 from hub_service.kinds import Object, Phase, Reason, condition
 from hub_service.packages import CONTAINER as PACKAGES
 from hub_service.podstate import PodState
+from hub_service.sharing import kueue
 from hub_service.sharing.pods import gates, is_gated
 from hub_service.starts import events as pod_events
 from hub_service.starts import faults, line, room
@@ -95,15 +96,18 @@ def judge(
     now: datetime,
     before: int | None = None,
     nodes: Sequence[room.Node] = (),
+    queue: str = "",
 ) -> Verdict:
     """A start whose pod is there and whose kernel container does not run yet.
 
     `events` are the pod's own; `before` says how many wait before it, where it waits; `nodes` are
-    those of the cluster, empty where they aren't known.
+    those of the cluster, empty where they aren't known. `queue`: what Kueue says of the pod.
     """
     made = _created(pod) or now
     scheduled = condition(pod, "PodScheduled") or {}
     if not (pod.get("spec") or {}).get("nodeName"):
+        if not is_gated(pod) and gates(pod):
+            return _behind_others_gates(pod, times, now, made, queue)
         return _without_node(pod, events, times, now, made, before, nodes)
     arrived = timestamps.parse(scheduled.get("lastTransitionTime")) or made
     return _on_node(pod, events, times, now, arrived)
@@ -172,8 +176,6 @@ def _without_node(
     words = room.scheduler_words(pod)
     if is_gated(pod):
         return _in_line(pod, times, now, made, before, nodes)
-    if gates(pod):
-        return _behind_others_gates(pod, times, now, made)
     if not words:
         state = PodState(Phase.PENDING, Reason.POD_PENDING, "The kernel's pod waits for a node.")
         return _within(SCHEDULING, state, made, times, now)
@@ -218,9 +220,13 @@ def _in_line(
     return verdict._replace(before=before)
 
 
-def _behind_others_gates(pod: Object, times: Times, now: datetime, made: datetime) -> Verdict:
+def _behind_others_gates(
+    pod: Object, times: Times, now: datetime, made: datetime, queue: str
+) -> Verdict:
     names = ", ".join(gates(pod))
     message = f"The kernel's pod is held back from the scheduler until others let it on ({names})."
+    if kueue.GATE in gates(pod):
+        message = kueue.describe(kueue.queue_of(pod) or "", queue)
     state = PodState(Phase.PENDING, Reason.SCHEDULING_GATED, message)
     return _within(SCHEDULING, state, made, times, now)
 

@@ -271,9 +271,19 @@ def test_what_no_node_can_take_does_not_wait_in_line():
 
 
 def test_behind_a_gate_of_others_it_waits_for_them():
-    verdict = judge(gated(gate="kueue.x-k8s.io/admission"), [], times=TIMES, now=at(1))
+    verdict = judge(gated(gate="example.org/other"), [], times=TIMES, now=at(1))
     assert verdict.state.reason == "SchedulingGated"
-    assert "(kueue.x-k8s.io/admission)" in verdict.state.message
+    assert "(example.org/other)" in verdict.state.message
+
+
+def test_in_a_queue_of_kueues():
+    pod = gated(gate="kueue.x-k8s.io/admission")
+    pod["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "team"
+    verdict = judge(pod, [], times=TIMES, now=at(1), queue="1 more needed")
+    assert verdict.state.reason == "SchedulingGated"
+    assert verdict.state.message == (
+        "Waiting in the queue team, until Kueue lets this kernel on. (1 more needed)"
+    )
 
 
 def test_let_on_but_not_looked_at_yet():

@@ -12,6 +12,7 @@ from hub_service.kube import Key, key_of
 from hub_service.kube.store import Store
 from hub_service.reconcile.sharing import LINE, Sharing
 from hub_service.reconcile.starts import WITH_GPUS
+from hub_service.sharing import kueue
 from hub_service.sharing.pods import asks_for_gpus
 from hub_service.starts import room
 
@@ -284,6 +285,30 @@ async def test_what_concerns_the_line(changed):
     await hall.look()
     assert list(hall.sharing.of_kernel(key_of(idle), idle, busy)) == [LINE]
     assert list(hall.sharing.of_kernel(key_of(idle), idle, {**idle})) == []
+
+
+async def test_one_for_a_queue_of_kueues_does_not_wait_in_our_line():
+    hall = Hall(gpus=1)
+    await hall.look()
+    hall.start("a")
+    hall.start("b")
+    pod = {"metadata": {"name": "c", "namespace": "users", "labels": {}}, "spec": {"containers": [
+        {"name": "k", "resources": {"limits": {GPU: 1}}},
+    ]}}  # fmt: skip
+    with hall.sharing.joining(pod) as made:
+        assert made["spec"]["schedulingGates"] == [{"name": SCHEDULING_GATE}]
+    for_team = {**pod, "metadata": {**pod["metadata"], "labels": {kueue.LABEL_QUEUE: "team"}}}
+    with hall.sharing.joining(for_team) as made:
+        assert made == for_team
+    hall.sharing._queue = "all"
+    with hall.sharing.joining(for_team) as made:
+        assert made == for_team
+    with hall.sharing.joining(pod) as made:
+        assert kueue.queue_of(made) == "all"
+        assert "schedulingGates" not in made["spec"]
+    without = {**pod, "spec": {"containers": [{"name": "k"}]}}
+    with hall.sharing.joining(without) as made:
+        assert made is without
 
 
 def test_the_gates_name_is_one_that_kubernetes_takes():
