@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -10,6 +10,10 @@ from hub_service.culling import record
 from hub_service.culling.activity import Activity
 from hub_service.culling.policy import Policy, words
 from hub_service.kinds import Object, Phase, Reason, status_of
+
+# One whose maximum age is over ends once it was idle for so long: a client that sends cell after
+# cell doesn't lose it between two of them.
+_PAUSE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,16 @@ Verdict = Keep | Warn | Confirm
 
 @dataclass(frozen=True)
 class _End:
-    """When a rule ends a kernel. span: seconds that the rule gave, from which a warning is cut."""
+    """When a rule ends a kernel.
+
+    span: seconds that the rule gave, from which a warning is cut. told: what its user knows as the
+    end.
+    """
 
     at: datetime
     reason: str
     span: float
+    told: datetime
 
 
 def decide(
@@ -77,8 +86,7 @@ def decide(
     """What becomes of a kernel.
 
     Only a running kernel that its gateway reports as idle can ever be ended. One of which nothing
-    is known is kept: unknown is not idle. One that works past its maximum age is ended when it is
-    idle next.
+    is known is kept: unknown is not idle. One that works past its maximum age ends when it pauses.
     """
     if status_of(kernel).get("phase") != Phase.RUNNING:
         return Keep(None, "not running")
@@ -86,22 +94,24 @@ def decide(
     since = activity.idle_since
     if since is None:
         return _at_work(activity, policy, aged, now)
-    ends = [
+    possible = (
         aged,
         _by_idleness(kernel, activity, policy),
         _by_demand(kernel, activity, policy, demand),
-    ]
-    end = min(filter(None, ends), key=attrgetter("at"), default=None)
-    if end is None:
+    )
+    ends = [end for end in possible if end is not None]
+    if not ends:
         return Keep(None, _why_never(activity, policy))
-    if now >= end.at:
-        return _confirm(end, since, policy, demand, now)
-    warned = _warned_from(end, policy)
-    if warned is None:
-        return Keep(end.at, f"until {end.at:%H:%M:%S} UTC")
-    if now < warned:
-        return Keep(warned, f"until {end.at:%H:%M:%S} UTC")
-    return Warn(end.at, end.reason, _announcement(end, since, policy), end.at)
+    first = min(ends, key=attrgetter("at"))
+    if now >= first.at:
+        return _confirm(first, since, policy, demand, now)
+    warnings = [(warned, end) for end in ends if (warned := _warned_from(end, policy))]
+    until = min([first.at, *(warned for warned, _ in warnings if warned > now)])
+    told = [end for warned, end in warnings if warned <= now]
+    if not told:
+        return Keep(until, f"until {first.at:%H:%M:%S} UTC")
+    end = min(told, key=attrgetter("told"))
+    return Warn(end.told, end.reason, _announcement(end, since, policy), until)
 
 
 def ends_at(kernel: Object, activity: Activity, policy: Policy) -> datetime | None:
@@ -112,7 +122,7 @@ def ends_at(kernel: Object, activity: Activity, policy: Policy) -> datetime | No
     if status_of(kernel).get("phase") != Phase.RUNNING:
         return None
     ends = (_by_age(kernel, activity, policy), _by_idleness(kernel, activity, policy))
-    return min((end.at for end in ends if end is not None), default=None)
+    return min((end.told for end in ends if end is not None), default=None)
 
 
 def reclaimable_from(kernel: Object, activity: Activity, policy: Policy) -> datetime | None:
@@ -135,12 +145,15 @@ def _at_work(activity: Activity, policy: Policy, aged: _End | None, now: datetim
         return Keep(None, activity.occupation)
     if now < warned:
         return Keep(warned, activity.occupation)
-    return Warn(aged.at, aged.reason, _announcement(aged, None, policy), None)
+    return Warn(aged.told, aged.reason, _announcement(aged, None, policy), None)
 
 
 def _by_age(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
     at = record.oldest(kernel, policy)
-    return _unless_kept(kernel, activity, policy, at, Reason.MAXIMUM_AGE, policy.max_age or 0)
+    end = _unless_kept(kernel, activity, policy, at, Reason.MAXIMUM_AGE, policy.max_age or 0)
+    if end is None or activity.idle_since is None:
+        return end
+    return replace(end, at=max(end.at, activity.idle_since + _PAUSE))
 
 
 def _by_idleness(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
@@ -155,7 +168,7 @@ def _by_demand(
     kernel: Object, activity: Activity, policy: Policy, demand: Demand | None
 ) -> _End | None:
     at = reclaimable_from(kernel, activity, policy) if demand else None
-    return _End(at, Reason.RECLAIMED, 0) if at else None
+    return _End(at, Reason.RECLAIMED, 0, at) if at else None
 
 
 def _counts_from(activity: Activity, policy: Policy) -> datetime | None:
@@ -179,7 +192,9 @@ def _unless_kept(
     if at is None:
         return None
     kept = record.of(kernel, activity, policy).kept_until
-    return _End(kept, reason, policy.extension) if kept and kept > at else _End(at, reason, span)
+    if kept is not None and kept > at:
+        return _End(kept, reason, policy.extension, kept)
+    return _End(at, reason, span, at)
 
 
 def _warned_from(end: _End, policy: Policy) -> datetime | None:
@@ -188,7 +203,7 @@ def _warned_from(end: _End, policy: Policy) -> datetime | None:
     The first half of the time passes in silence, whatever the warning is to be.
     """
     lead = min(float(policy.warning), end.span / 2)
-    return end.at - timedelta(seconds=lead) if lead > 0 else None
+    return end.told - timedelta(seconds=lead) if lead > 0 else None
 
 
 def _confirm(
@@ -210,7 +225,7 @@ def _confirm(
 
 
 def _announcement(end: _End, since: datetime | None, policy: Policy) -> str:
-    at = f"{end.at:%H:%M:%S} UTC"
+    at = f"{end.told:%H:%M:%S} UTC"
     if end.reason == Reason.MAXIMUM_AGE:
         when = f"at {at}" if since else f"at {at}, or when it is idle next"
         return f"The kernel ends {when}: it has reached {_age(policy)} then."

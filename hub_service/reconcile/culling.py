@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 
 # Seconds until a gateway that could not say is asked again.
 _ASK_AGAIN = 10.0
-# Seconds until a gateway is asked again that has just said since when the kernel is idle.
+# Seconds until one that has said that the kernel is at work is asked again, unless a report of that
+# arrives; and one that has said since when it is idle.
+_ASK_SOON = 1.0
 _ASK_AT_ONCE = 0.5
 
 # Where the pods of the gateway of that name and namespace are reached.
@@ -92,7 +94,7 @@ class Culling:
         if answer is not None:
             # Its report is on the way; until it arrives the gateway's word is the newest.
             if answer.execution_state != IDLE or answer.last_activity is None:
-                return Look(_ASK_AGAIN)
+                return Look(_ASK_SOON)
             activity = replace(activity, idle_since=answer.last_activity)
         verdict = culling.decide(item, activity, policy, self._demands(key), now)
         noted = notes.wanted(item, activity, policy, verdict, now)

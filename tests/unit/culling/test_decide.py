@@ -223,7 +223,9 @@ class TestMaximumAge:
         assert (notice.deadline, notice.until) == (at(1000), None)
         assert isinstance(verdict_of(gateway, YEAR, AGED), Warn)
         gateway.published(5000, "status", "execute_request", state="idle")
-        over = verdict_of(gateway, 5000, AGED)
+        pauses = verdict_of(gateway, 5009.9, AGED)  # the next cell may be on its way
+        assert (pauses.deadline, pauses.until) == (at(1000), at(5010))
+        over = verdict_of(gateway, 5010, AGED)
         assert (over.reason, over.idle_before) == ("MaximumAge", at(5000))
 
     def test_no_word_of_it_where_nobody_is_told(self):
@@ -233,6 +235,14 @@ class TestMaximumAge:
     def test_whichever_end_comes_first(self):
         assert verdict_of(new(), 101, AGED).reason == "Idle"
         assert verdict_of(new(), 101, replace(AGED, max_age=50)).reason == "MaximumAge"
+
+    def test_notice_of_it_stays_though_another_end_comes_first(self):
+        brief = replace(AGED, idle_timeout=4, warning=100)
+        assert verdict_of(new().asked(890, "comm_msg"), 901, brief).reason == "MaximumAge"
+        notice = verdict_of(new().did(905), 906, brief)
+        assert (notice.reason, notice.until) == ("MaximumAge", at(907))
+        idle = verdict_of(new().did(905), 907, brief)
+        assert (idle.reason, idle.deadline, idle.until) == ("Idle", at(909), at(909))
 
     def test_a_kernel_of_unknown_age_is_young(self):
         item = a_kernel(new().asked(2, "execute_request").reported)
