@@ -94,13 +94,6 @@ class Controllers:
                 timeout=timedelta(seconds=seconds) if seconds > 0 else None,
                 on_change=queue.add,
             )
-        self._starts = Starts(
-            cluster,
-            pods=watches.pods,
-            events=watches.pod_events,
-            times=_start_times(config),
-            workloads=watches.workloads,
-        )
         self._controllers = [
             *self._kernel_controllers(queue),
             self._interrupt_controller(),
@@ -114,7 +107,6 @@ class Controllers:
                 service_token_hash=None if config.hub.enabled else token_hash(token),
             ),
             notebook_controller(cluster, config, watches),
-            warm_pool_controller(cluster, config, watches, self._starts),
             *self._orphan_controllers(),
         ]
         self._secrets = SecretSweep(
@@ -158,7 +150,14 @@ class Controllers:
                 group.create_task(apply_shared_gateway(self._cluster, self._config))
 
     def _kernel_controllers(self, queue: WorkQueue[Key]) -> list[Controller]:
-        starts = self._starts
+        starts = Starts(
+            self._cluster,
+            pods=self._watches.pods,
+            events=self._watches.pod_events,
+            times=_start_times(self._config),
+            workloads=self._watches.workloads,
+        )
+        homes = furnishing(self._cluster, self._config, self._watches, starts)
         security = self._config.pod_security.policy()
         admissions = Admissions(
             kernels=self._watches.kernels,
@@ -208,7 +207,7 @@ class Controllers:
             pods=KernelPods(
                 self._cluster,
                 self._watches.pods,
-                furnishing(self._cluster, self._config, self._watches, starts),
+                homes,
                 security,
                 sharing.joining,
             ),
@@ -231,7 +230,11 @@ class Controllers:
         controller.follow(self._watches.gateways, reconciler.kernels_of_gateway)
         controller.follow(self._watches.kernel_specs, policies.kernels_of_spec)
         controller.follow(self._watches.templates, policies.kernels_of_template)
-        return [controller, sharing_controller(sharing, self._watches)]
+        return [
+            controller,
+            sharing_controller(sharing, self._watches),
+            warm_pool_controller(self._cluster, self._config, self._watches, homes, sharing),
+        ]
 
     def _ledger(self) -> Ledger:
         return Ledger(

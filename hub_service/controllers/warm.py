@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hub_service.controllers.homes import furnishing
 from hub_service.kube import Cluster, Controller
+from hub_service.reconcile.homes import Homes
 from hub_service.reconcile.kernelspecs import if_meant_differently
-from hub_service.reconcile.starts import Starts
+from hub_service.reconcile.sharing import Sharing
 from hub_service.reconcile.warm_pools import Rules, WarmPools
 from hub_service.settings import Settings
 from hub_service.watches import Watches
@@ -15,7 +15,7 @@ _REFILL_AFTER = 2.0
 
 
 def warm_pool_controller(
-    cluster: Cluster, config: Settings, watches: Watches, starts: Starts
+    cluster: Cluster, config: Settings, watches: Watches, homes: Homes, sharing: Sharing
 ) -> Controller:
     """What keeps as many as each spec asks for."""
     pools = WarmPools(
@@ -23,7 +23,8 @@ def warm_pool_controller(
         specs=watches.kernel_specs,
         templates=watches.templates,
         pods=watches.pods,
-        furnishing=furnishing(cluster, config, watches, starts),
+        homes=homes,
+        joining=sharing.joining,
         security=config.pod_security.policy(),
         rules=Rules(
             gpus=config.warm_kernels.gpus,
@@ -35,5 +36,6 @@ def warm_pool_controller(
     controller = Controller("warm pods", watches.scope.within(pools.reconcile), workers=2)
     watches.follow(controller, watches.kernel_specs, if_meant_differently)
     controller.follow(watches.templates, pools.specs_of_template)
-    controller.follow(watches.pods, pools.specs_of_pod, within=_REFILL_AFTER)
+    controller.follow(watches.pods, pools.specs_that_make_way)
+    controller.follow(watches.pods, pools.spec_of_pod, within=_REFILL_AFTER)
     return controller

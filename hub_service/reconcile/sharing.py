@@ -97,6 +97,7 @@ class Sharing:
         self._making: dict[str, Waiting] = {}
         self._asked: dict[str, Asked] = {}
         self._somebody_waits = False
+        self._makes_way = False
         # What was held, and on which nodes, when it was looked last, and since when it is not more.
         self._seen: tuple[frozenset[str], Sequence[Node]] = (frozenset(), ())
         self._settled_at = 0.0
@@ -166,6 +167,7 @@ class Sharing:
             _Held(pod, asked[uid_of(pod)], *self._kernel_of(pod)) for pod in here if pods.holds(pod)
         ]
         free = pods.free(nodes, ((one.pod, one.asked.amounts) for one in held))
+        self._makes_way = any(map(pods.makes_way, here))
         self._somebody_waits = bool(order)
         again = self._reclaim([one for one in order if not one.spare], held, free.copy(), nodes)
         going_on = self._next(order, free)
@@ -233,7 +235,7 @@ class Sharing:
         """Seconds until the scheduler has tried all that wait with what is free now."""
         here = frozenset(uid_of(one.pod) for one in held)
         known, before = self._seen
-        going = any(one.is_leaving for one in held)
+        going = self._makes_way or any(one.is_leaving for one in held)
         if going or known - here or [*nodes] != [*before]:
             self._settled_at = clock + _SETTLES_IN
         self._seen = (here, nodes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from typing import NamedTuple
+from uuid import uuid4
 
 from hub_service import homes, kernel, kernelspec_status, quantities, timestamps
 from hub_service.kernelspec import CURVE, KernelSpecError, kernel_template, template_reference
@@ -21,6 +22,7 @@ from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.podsecurity import Policy
 from hub_service.reconcile.calls import REFUSALS, delete, patch_status_if_there
 from hub_service.reconcile.homes import Homes
+from hub_service.reconcile.kernel_pods import Joining
 from hub_service.reconcile.kernelspecs import BY_TEMPLATE
 from hub_service.reconcile.starts import UNSCHEDULED
 from hub_service.reconcile.templates import template_of
@@ -34,6 +36,13 @@ log = logging.getLogger(__name__)
 
 # Templates of other namespaces are not watched; a namespace that is full has room again.
 _LOOK_AGAIN = 60.0
+
+
+def named(wanted: Object) -> Object:
+    """A pod with a name of its own, which the line for GPUs goes by."""
+    metadata = dict(wanted["metadata"])
+    name = metadata.pop("generateName") + uuid4().hex[:8]
+    return {**wanted, "metadata": {**metadata, "name": name}}
 
 
 class Rules(NamedTuple):
@@ -53,6 +62,7 @@ class WarmPools:
     """`reconcile`, by JupyterKernelSpec, for a Controller.
 
     `pods` needs the indexes BY_POOL and UNSCHEDULED, `specs` BY_TEMPLATE.
+    joining: see KernelPods.
     """
 
     def __init__(
@@ -62,7 +72,8 @@ class WarmPools:
         specs: Reflector,
         templates: Reflector,
         pods: Reflector,
-        furnishing: Homes,
+        homes: Homes,
+        joining: Joining,
         security: Policy,
         rules: Rules,
     ) -> None:
@@ -70,7 +81,8 @@ class WarmPools:
         self._specs = specs
         self._templates = templates
         self._pods = pods
-        self._furnishing = furnishing
+        self._homes = homes
+        self._joining = joining
         self._security = security
         self._rules = rules
         self._asked: set[Key] = set()
@@ -80,11 +92,15 @@ class WarmPools:
         found = self._specs.store.by_index(BY_TEMPLATE, str(key))
         return [key_of(spec) for spec in found if warm.wish(spec).pods]
 
-    def specs_of_pod(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
-        """Which specs a pod's change concerns: its own, while it waits; all, as what is scarce."""
+    def spec_of_pod(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+        """The spec whose kernel a pod waits for, or waited for."""
         pools = {warm.pool_of(pod) for pod in (old, new) if pod is not None} - {None}
-        if pools:
-            return [Key(*str(pool).split("/", 1)) for pool in pools]
+        return [Key(*str(pool).split("/", 1)) for pool in pools]
+
+    def specs_that_make_way(
+        self, _key: Key, old: Object | None, new: Object | None
+    ) -> Iterable[Key]:
+        """All specs with warm pods, where the scheduler finds too little for a pod, or enough."""
         if not self._asked:
             return ()
         before, after = (room.scarce(pod) if pod else [] for pod in (old, new))
@@ -148,7 +164,7 @@ class WarmPools:
         )
         if problem:
             return None, problem
-        furnished = await self._furnishing.furnish(nobodys, pod)
+        furnished = await self._homes.furnish(nobodys, pod)
         if isinstance(furnished, Fault):
             return None, furnished.message
         return warm.of_spec(item, furnished), None
@@ -162,12 +178,12 @@ class WarmPools:
     async def _make(self, key: Key, wanted: Object) -> str | None:
         """Why it was refused, if it was. Raises ApiError for what may be tried again at once."""
         try:
-            pod = await self._cluster.create(PODS, key.namespace, wanted)
+            with self._joining(named(wanted)) as pod:
+                self._pods.record(await self._cluster.create(PODS, key.namespace, pod))
         except ApiError as error:
             if error.status not in REFUSALS:
                 raise
             return f"No more can be made: {error.message}"
-        self._pods.record(pod)
         return None
 
     async def _say(self, item: Object, found: Plan | None) -> None:

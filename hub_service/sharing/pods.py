@@ -10,7 +10,6 @@ from typing import NamedTuple
 from hub_service import podtemplate, quantities, timestamps
 from hub_service.kinds import (
     LABEL_OWNER,
-    LABEL_WARM,
     SCHEDULING_GATE,
     Object,
     Phase,
@@ -94,11 +93,11 @@ def owner_of(pod: Object) -> str:
 def waits(pod: Object) -> bool:
     """Whether a pod has no node, and our line or the scheduler decides when it gets one.
 
-    One that others keep behind a gate of theirs is no business of ours, and a warm one is nobody's.
+    One that others keep behind a gate of theirs is no business of ours.
     """
     has_node = bool((pod.get("spec") or {}).get("nodeName"))
     others = any(name != SCHEDULING_GATE for name in gates(pod))
-    return not (has_node or others or is_deleting(pod) or _is_over(pod) or is_warm(pod))
+    return not (has_node or others or is_deleting(pod) or _is_over(pod))
 
 
 def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
@@ -113,7 +112,7 @@ def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
         nodes=suitable.of(pod, what.amounts),
         released=not is_gated(pod),
         refused=refused(pod),
-        spare=LABEL_WARM in (pod["metadata"].get("labels") or {}),
+        spare=is_warm(pod),
     )
 
 
@@ -136,8 +135,16 @@ def holds(pod: Object) -> bool:
 
     Warm pods that nobody has claimed give GPUs back then.
     """
-    makes_way = is_warm(pod) and podtemplate.gpus(pod) > 0
-    return bool((pod.get("spec") or {}).get("nodeName")) and not (_is_over(pod) or makes_way)
+    return _has_node(pod) and not makes_way(pod)
+
+
+def makes_way(pod: Object) -> bool:
+    """Whether a pod has GPUs which it gives back as soon as the scheduler has none for others."""
+    return _has_node(pod) and is_warm(pod) and podtemplate.gpus(pod) > 0
+
+
+def _has_node(pod: Object) -> bool:
+    return bool((pod.get("spec") or {}).get("nodeName")) and not _is_over(pod)
 
 
 def free(nodes: Sequence[Node], pods: Iterable[tuple[Object, Amounts]]) -> Room:

@@ -267,13 +267,8 @@ def delivery(wanted: Object, connection_file: str) -> bytes:
 
 def started(pod: Object, started: str | None) -> str | None:
     """Since when a pod is its kernel's: RFC 3339; not while it waited."""
-    claimed = annotations_of(pod).get(ANNOTATION_CLAIMED_AT)
-    return started if claimed is None or started is None else max(started, _whole(claimed))
-
-
-def _whole(stamp: str) -> str:
-    moment = timestamps.parse(stamp)
-    return timestamps.seconds(moment) if moment else ""
+    claimed = timestamps.parse(annotations_of(pod).get(ANNOTATION_CLAIMED_AT))
+    return started if claimed is None or started is None else timestamps.seconds(claimed)
 
 
 def _connection() -> str:

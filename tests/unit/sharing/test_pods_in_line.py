@@ -63,13 +63,14 @@ def test_what_waits():
     assert not pods.waits(a_pod(schedulingGates=[{"name": "kueue.x-k8s.io/admission"}]))
 
 
-def test_warm_pods_wait_for_nothing_and_give_their_gpus_back():
+def test_warm_pods_give_their_gpus_back():
     def warm(**options):
         pod = a_pod(owner="", **options)
         pod["metadata"]["labels"][LABEL_WARM] = "true"
         return pod
 
-    assert not pods.waits(warm())
+    assert not pods.makes_way(warm())
+    assert pods.makes_way(warm(nodeName="n", phase="Running"))
     assert not pods.holds(warm(nodeName="n", phase="Running"))
     assert pods.holds(warm(gpus=0, nodeName="n", phase="Running"))
 
