@@ -22,6 +22,7 @@ from hub_service.controllers.homes import furnishing
 from hub_service.controllers.kernelspecs import kernel_spec_controllers
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
+from hub_service.controllers.rules import policies_of
 from hub_service.controllers.sharing import sharing_controller
 from hub_service.controllers.warm import warm_pool_controller
 from hub_service.known_groups import KnownGroups
@@ -39,7 +40,6 @@ from hub_service.reconcile.kernels import KernelReconciler, is_urgent, unless_pu
 from hub_service.reconcile.ledger import Ledger
 from hub_service.reconcile.ledger_days import LedgerDays
 from hub_service.reconcile.orphans import SecretSweep
-from hub_service.reconcile.policies import Policies
 from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
 from hub_service.reconcile.seals import Seals
@@ -170,15 +170,7 @@ class Controllers:
             security=security,
             visibility=Visibility(self._watches.kernel_specs, self._watches.spec_namespace),
         )
-        policies = Policies(
-            rules=self._config.culling.rules,
-            groups=self._groups,
-            kernels=self._watches.kernels,
-            gateways=self._watches.gateways,
-            kernel_specs=self._watches.kernel_specs,
-            templates=self._watches.templates,
-            spec_namespace=self._watches.spec_namespace,
-        )
+        policies = policies_of(self._config, self._watches, self._groups)
         sharing = Sharing(
             self._cluster,
             kernels=self._watches.kernels,
