@@ -31,6 +31,7 @@ def kernel_model(kernel: Object) -> Object:
         "state": activity.get("executionState"),
         "last_activity": activity.get("lastActivity"),
         "idle_since": activity.get("idleSince"),
+        "gpus_unused_since": status.get("gpusUnusedSince"),
         "culling": _culling(status.get("culling") or {}),
         "created": kernel["metadata"].get("creationTimestamp"),
     }

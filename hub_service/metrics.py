@@ -166,6 +166,7 @@ class Metrics:
         """What is there now."""
         phases: Tally[tuple[str, ...]] = Tally()
         gpus: Tally[tuple[str, ...]] = Tally()
+        unused: Tally[tuple[str, ...]] = Tally()
         names = {name_of(spec) for spec in self._watches.kernel_specs.store}
         for item in self._watches.kernels.store:
             if not self._watches.scope.covers(namespace_of(item)):
@@ -174,13 +175,22 @@ class Metrics:
             spec = name if name in names else OTHER
             phases[status_of(item).get("phase") or Phase.PENDING, spec] += 1
             if kernel.is_admitted(item):
-                gpus[(spec,)] += int(status_of(item).get("gpus") or 0)
+                held = int(status_of(item).get("gpus") or 0)
+                gpus[(spec,)] += held
+                if status_of(item).get("gpusUnusedSince"):
+                    unused[(spec,)] += held
         yield _family("elastic_kernels", "Kernels that are there.", ("phase", "spec"), phases)
         yield _family(
             "elastic_kernels_gpus",
             "GPUs that kernels hold or wait for.",
             ("spec",),
             gpus,
+        )
+        yield _family(
+            "elastic_kernels_gpus_unused",
+            "GPUs that do nothing for long, by what Prometheus said of them.",
+            ("spec",),
+            unused,
         )
         warm: Tally[tuple[str, ...]] = Tally()
         for spec in self._watches.kernel_specs.store:

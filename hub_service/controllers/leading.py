@@ -18,8 +18,10 @@ from hub_service.controllers.gateways import (
     gateway_controller,
     user_gateway_controller,
 )
+from hub_service.controllers.gpu_use import gpu_use
 from hub_service.controllers.homes import furnishing
 from hub_service.controllers.kernelspecs import kernel_spec_controllers
+from hub_service.controllers.ledger import ledger
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
 from hub_service.controllers.rules import policies_of
@@ -37,8 +39,6 @@ from hub_service.reconcile.culling import Culling, GatewayUrls
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
 from hub_service.reconcile.kernels import KernelReconciler, is_urgent, unless_put_off
-from hub_service.reconcile.ledger import Ledger
-from hub_service.reconcile.ledger_days import LedgerDays
 from hub_service.reconcile.orphans import SecretSweep
 from hub_service.reconcile.recorder import Recorder
 from hub_service.reconcile.restarts import RestartReconciler, kernels_to_restart
@@ -144,8 +144,13 @@ class Controllers:
             group.create_task(self._recorder.run())
             if self._servers is not None:
                 group.create_task(self._servers.run())
+            if self._gpu_use is not None:
+                group.create_task(self._gpu_use.run())
             if self._config.ledger.enabled:
-                group.create_task(self._ledger().run())
+                kept = ledger(
+                    self._cluster, self._config, self._watches, self._groups, self._metrics
+                )
+                group.create_task(kept.run())
             if self._config.has_shared_gateway:
                 group.create_task(apply_shared_gateway(self._cluster, self._config))
 
@@ -171,6 +176,8 @@ class Controllers:
             visibility=Visibility(self._watches.kernel_specs, self._watches.spec_namespace),
         )
         policies = policies_of(self._config, self._watches, self._groups)
+        self._gpu_use = gpu_use(self._cluster, self._config, self._watches, queue.add)
+        observed = self._gpu_use.observed if self._gpu_use else lambda _, activity: activity
         sharing = Sharing(
             self._cluster,
             kernels=self._watches.kernels,
@@ -181,6 +188,7 @@ class Controllers:
             most=self._config.sharing.most_released(autoscaler=starts.times.autoscaler),
             look_at=queue.add,
             queue=self._config.sharing.kueue.queue,
+            observed=observed,
         )
         culling = Culling(
             gateways=self._watches.gateways,
@@ -192,6 +200,7 @@ class Controllers:
             is_overdue=self._servers.is_overdue if self._servers else lambda _: False,
             demands=sharing.demand_of,
             unsure=sharing.put_off,
+            observed=observed,
         )
         reconciler = KernelReconciler(
             self._cluster,
@@ -227,18 +236,6 @@ class Controllers:
             sharing_controller(sharing, self._watches),
             warm_pool_controller(self._cluster, self._config, self._watches, homes, sharing),
         ]
-
-    def _ledger(self) -> Ledger:
-        return Ledger(
-            LedgerDays(self._cluster, self._config.namespace),
-            kernels=self._watches.kernels,
-            pods=self._watches.pods,
-            notebook_pods=self._watches.notebook_pods,
-            covers=self._watches.scope.covers,
-            groups=lambda: self._groups.current,
-            retention=self._config.ledger.retention,
-            note=self._metrics.booked,
-        )
 
     def _interrupt_controller(self) -> Controller:
         reconciler = InterruptReconciler(

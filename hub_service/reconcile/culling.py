@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from hub_service import culling, saving, timestamps
 from hub_service.activity import Active, GatewayClient, Unknown, Why
-from hub_service.culling import Confirm, Demand, Policy, notes
+from hub_service.culling import Activity, Confirm, Demand, Policy, notes
 from hub_service.culling import activity as activities
 from hub_service.culling import policy as policies
 from hub_service.kinds import IDLE, Object, gateway_reference, spec_of
@@ -36,6 +36,8 @@ _ASK_AT_ONCE = 0.5
 GatewayUrls = Callable[[str, str], Sequence[str]]
 # Who waits for what a kernel holds, if it was chosen for somebody.
 Demands = Callable[[Key], Demand | None]
+# A kernel's activity by more than its gateway reports.
+Observed = Callable[[Object, Activity], Activity]
 
 
 class Look(NamedTuple):
@@ -53,7 +55,8 @@ class Culling:
     """`client`: asks gateways. `is_overdue`: whether a kernel's server is gone for too long.
 
     `covers`: whether a namespace is looked after. `demands`: who waits for what a kernel holds.
-    `unsure` is told of kernels whose gateway can't be asked, or can't say.
+    `unsure` is told of kernels whose gateway can't be asked, or can't say. `observed` knows more of
+    what a kernel does.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Culling:
         is_overdue: Callable[[Object], bool],
         demands: Demands = lambda _: None,
         unsure: Callable[[Key], None] = lambda _: None,
+        observed: Observed = lambda _, activity: activity,
     ) -> None:
         self._gateways = gateways
         self._gateway_urls = gateway_urls
@@ -77,6 +81,7 @@ class Culling:
         self._policies = policies
         self._demands = demands
         self._unsure = unsure
+        self._observed = observed
         self._asked: dict[Key, Confirm] = {}
         self.is_overdue = is_overdue
 
@@ -96,6 +101,7 @@ class Culling:
             if answer.execution_state != IDLE or answer.last_activity is None:
                 return Look(_ASK_SOON)
             activity = replace(activity, idle_since=answer.last_activity)
+        activity = self._observed(item, activity)
         verdict = culling.decide(item, activity, policy, self._demands(key), now)
         noted = notes.wanted(item, activity, policy, verdict, now)
         if not isinstance(verdict, Confirm):

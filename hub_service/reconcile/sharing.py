@@ -28,6 +28,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.reconcile.culling import Observed
 from hub_service.reconcile.policies import Policies
 from hub_service.reconcile.starts import WITH_GPUS
 from hub_service.sharing import kueue, pods
@@ -80,6 +81,7 @@ class Sharing:
         most: int,
         look_at: Callable[[Key], None],
         queue: str | None = None,
+        observed: Observed = lambda _, doing: doing,
     ) -> None:
         self._cluster = cluster
         self._kernels = kernels
@@ -90,6 +92,7 @@ class Sharing:
         self._most = most
         self._look_at = look_at
         self._queue = queue
+        self._observed = observed
         self._demands: dict[Key, Demand] = {}
         self._put_off: dict[Key, float] = {}
         self._suitable = Suitable(())
@@ -249,7 +252,8 @@ class Sharing:
         for one in held:
             if one.kernel is None or one.is_leaving or key_of(one.kernel) in self._put_off:
                 continue
-            policy, doing = self._policies.of(one.kernel), activity.of(one.kernel)
+            policy = self._policies.of(one.kernel)
+            doing = self._observed(one.kernel, activity.of(one.kernel))
             since = reclaimable_from(one.kernel, doing, policy) if policy else None
             if since is None or doing.idle_since is None:
                 continue

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from hub_service.settings.culling import CullingSettings
 from hub_service.settings.gateways import GatewaySettings
+from hub_service.settings.gpu_use import GpuUseSettings
 from hub_service.settings.homes import HomeSettings, SharedVolume
 from hub_service.settings.hub import HubSettings, ServiceSettings
 from hub_service.settings.kernels import (
@@ -48,6 +49,7 @@ class Settings(Section):
         "example.",
     )
     culling: CullingSettings = CullingSettings()
+    gpu_use: GpuUseSettings = GpuUseSettings()
     ledger: LedgerSettings = LedgerSettings()
     sharing: SharingSettings = SharingSettings()
     orphans: OrphanSettings = OrphanSettings()

@@ -231,6 +231,7 @@ async def test_ones_own_kernels_oldest_first(pages):
         "state": "idle",
         "last_activity": "2030-01-01T00:01:00Z",
         "idle_since": "2030-01-01T00:01:00Z",
+        "gpus_unused_since": None,
         "culling": {
             "rule": "It ends.",
             "deadline": "2030-01-01T01:00:00Z",
