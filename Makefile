@@ -139,6 +139,10 @@ test-modes: venv ## End-to-end tests in all modes: gateways shared and per user,
 test-long: venv ## The tests that `make test` leaves out as they take long
 	@LONG_TESTS=only .venv/bin/python -m tests.run end-to-end
 
+.PHONY: test-kueue
+test-kueue: venv ## Kernels in the queues of a real Kueue, which is built from its Go module
+	@KUEUE=$(or $(KUEUE),v0.13.2) .venv/bin/python -m tests.run kueue
+
 .PHONY: test
 test: lint docs venv ## All tests, on a cluster of their own that ends with them (SUITES="unit integration", CLUSTER=existing)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) $(SUITES)

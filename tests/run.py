@@ -68,6 +68,8 @@ SUITES = {
         # A few: `make faults` is the long run. They strike the node itself.
         Suite("faults", "tests/faults", cluster=True),
         Suite("local-cluster", "tests/localcluster"),  # starts its own
+        # With a real Kueue of that version, built from source.
+        Suite("kueue", "tests/integration/test_kueue.py", cluster=True, needs="KUEUE"),
         # The same hub by the chart of Zero to JupyterHub, where Z2JH_CHART names one.
         # Not beside the suites above: both hubs have the same names.
         Suite("chart", "tests/z2jh", cluster=True, needs="Z2JH_CHART"),
