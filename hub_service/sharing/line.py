@@ -22,8 +22,9 @@ class Waiting:
     key: namespace and name; owner: whoever shares with others, by name or label. gpus: how many it
     asks for; amounts: all that it asks for, by resource. line: those who wait for the same stand in
     one line. nodes: names of those that could take it if they were empty; None: not known.
-    released: the scheduler sees it; refused: and has found too few GPUs for it. spare: nobody waits
-    for it, so it comes after all others.
+    released: the scheduler sees it; refused: and has found too few GPUs for it. certain: nothing is
+    known that would keep it from any of `nodes` but what is free there. spare: nobody waits for it,
+    so it comes after all others.
     """
 
     key: tuple[str, str]
@@ -35,6 +36,7 @@ class Waiting:
     nodes: frozenset[str] | None = None
     released: bool = False
     refused: bool = False
+    certain: bool = True
     spare: bool = False
 
 
@@ -93,6 +95,8 @@ class Entrance:
         line = self._lines.setdefault(one.line, _Line())
         if one.nodes is not None and not one.nodes:
             return  # waits for a node that isn't there: nobody's place is taken by it
+        if one.refused and not one.certain and self._room.has(one.amounts, one.nodes):
+            return  # it isn't for a GPU that it waits there, and others may have that
         if one.refused or self._room.take(one.amounts, one.nodes) is None:
             line.stuck += 1
 

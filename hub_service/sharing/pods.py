@@ -102,6 +102,7 @@ def waits(pod: Object) -> bool:
 
 def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
     """A pod as one that waits."""
+    nodes = suitable.of(pod, what.amounts)
     return Waiting(
         key=(namespace_of(pod), name_of(pod)),
         owner=owner_of(pod),
@@ -109,16 +110,25 @@ def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
         gpus=what.gpus,
         amounts=what.amounts,
         line=what.line,
-        nodes=suitable.of(pod, what.amounts),
+        nodes=nodes,
         released=not is_gated(pod),
-        refused=refused(pod),
+        refused=refused(pod) > 0,
+        certain=nodes is None or _is_certain(pod, nodes, suitable),
         spare=is_warm(pod),
     )
 
 
-def refused(pod: Object) -> bool:
-    """Whether the scheduler has found too few GPUs for a pod."""
-    return any(quantities.is_gpu(name) for name in starts_room.scarce(pod))
+def refused(pod: Object) -> int:
+    """On how many nodes the scheduler has found too few GPUs for a pod."""
+    lacking = starts_room.lacking(pod)
+    return max((lacking[name] for name in lacking if quantities.is_gpu(name)), default=0)
+
+
+def _is_certain(pod: Object, nodes: frozenset[str], suitable: Suitable) -> bool:
+    """Whether it is GPUs that keep a pod from all these nodes, as far as anybody says."""
+    if suitable.may_be_elsewhere(pod, nodes):
+        return False
+    return not refused(pod) or refused(pod) >= len(nodes)
 
 
 def held_by_owner(pods: Iterable[Object]) -> dict[str, int]:

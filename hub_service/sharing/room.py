@@ -50,6 +50,10 @@ class Room:
         self._add(chosen, amounts, -1)
         return chosen
 
+    def has(self, amounts: Amounts, nodes: Collection[str] | None) -> bool:
+        """Whether there is a place on one of the nodes."""
+        return any(self.fits(amounts, node) for node in nodes or ())
+
     def take_on(self, amounts: Amounts, node: str) -> None:
         """Take a place on that node, which may be more than it has."""
         self._add(node, amounts, -1)

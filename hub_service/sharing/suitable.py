@@ -14,6 +14,7 @@ from hub_service.sharing.room import Amounts
 from hub_service.starts import room
 from hub_service.starts.room import Node
 
+_ZONE = "topology.kubernetes.io/zone"
 _BARRING = ("NoSchedule", "NoExecute")
 _OPERATORS: dict[str, Callable[[str | None, Sequence[str]], bool]] = {
     "In": lambda value, values: value in values,
@@ -33,6 +34,7 @@ class Suitable:
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = nodes
+        self._zones = {node.name: node.labels.get(_ZONE, "") for node in nodes}
         self._known: dict[str, frozenset[str]] = {}
 
     def of(self, pod: Object, amounts: Amounts) -> frozenset[str] | None:
@@ -51,6 +53,13 @@ class Suitable:
                 and all(node.amounts.get(name, 0) >= amount for name, amount in amounts.items())
             )
         return self._known[key]
+
+    def may_be_elsewhere(self, pod: Object, nodes: frozenset[str]) -> bool:
+        """Whether a pod's volumes may be in a zone that not all of these nodes are in."""
+        volumes: list[Object] = (pod.get("spec") or {}).get("volumes") or []
+        if not any("persistentVolumeClaim" in volume for volume in volumes):
+            return False
+        return len({self._zones[node] for node in nodes}) > 1
 
 
 def suits(pod: Object, node: Node) -> bool:

@@ -33,7 +33,7 @@ def is_lacking(order: Sequence[Waiting], room: Room) -> bool:
 def believe_the_scheduler(order: Sequence[Waiting], room: Room) -> None:
     """Where the scheduler finds too few GPUs, others than kernels have what seems to be free."""
     for one in order:
-        if not one.refused or one.nodes is None:
+        if not (one.refused and one.certain) or one.nodes is None:
             continue
         for name, amount in one.amounts.items():
             if quantities.is_gpu(name):
@@ -49,7 +49,8 @@ def victims(
     free, and what is on its way to be, is taken by those first in line, and nothing ends for them.
 
     For one that waits, one kernel ends. Only where none is large enough alone, several do, on one
-    node and as few as possible; where not even all of them would make room, none does.
+    node and as few as possible; where not even all of them would make room, none does. Nor does any
+    for one that may be kept from a node by something else.
     """
     room = room.copy()
     left: dict[str, list[Holder]] = {}
@@ -59,7 +60,7 @@ def victims(
     hopeless = set()  # there is only less for those that come later
     for one in waiting:
         wants = (frozenset(one.amounts.items()), one.nodes)
-        if wants in hopeless or room.take(one.amounts, one.nodes) is not None:
+        if wants in hopeless or room.take(one.amounts, one.nodes) is not None or not one.certain:
             continue
         found = _for_one(one, left, room)
         if not found:

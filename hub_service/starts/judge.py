@@ -213,7 +213,7 @@ def _in_line(
     nodes: Sequence[room.Node],
 ) -> Verdict:
     """Others wait before it, and the scheduler isn't asked yet."""
-    if not times.autoscaler and (never := room.never_fits(pod, nodes)):
+    if never := room.never_fits(pod, nodes, may_grow=times.autoscaler):
         return _failed(never, made)
     state = PodState(Phase.PENDING, Reason.WAITING_IN_LINE, line.describe(pod, before or 0))
     verdict = _within(SCHEDULING, state, made, times, now, again=now + _LOOK_AT_LINE_AGAIN)

@@ -27,7 +27,7 @@ from hub_service.kinds import (
 )
 from hub_service.starts.faults import Fault
 
-_INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+?)(?=[.,;]?(?:\s|$))")
+_INSUFFICIENT = re.compile(r"(?:(\d+) )?Insufficient ([\w./-]+?)(?=[.,;]?(?:\s|$))")
 
 # The scheduler has not looked at the pod; the API server says so.
 _BEHIND_A_GATE = "SchedulingGated"
@@ -91,8 +91,13 @@ def scheduler_words(pod: Object) -> str:
 
 def scarce(pod: Object) -> list[str]:
     """Resources that the scheduler found too little of, those of special hardware first."""
-    names = dict.fromkeys(_INSUFFICIENT.findall(scheduler_words(pod)))
-    return sorted(names, key=lambda name: (not _is_device(name), name in ("cpu", "memory")))
+    return sorted(lacking(pod), key=lambda name: (not _is_device(name), name in ("cpu", "memory")))
+
+
+def lacking(pod: Object) -> dict[str, int]:
+    """On how many nodes the scheduler found too little of each resource."""
+    found = _INSUFFICIENT.findall(scheduler_words(pod))
+    return {name: int(number or 1) for number, name in found}
 
 
 def never_fits(pod: Object, nodes: Sequence[Node], *, may_grow: bool = False) -> Fault | None:

@@ -114,6 +114,13 @@ def test_one_for_which_there_is_no_node_at_all_holds_nobody_up():
     assert let_in(entrance({"n": 1}, released=[hopeless]), start("b2")) == ["b2"]
 
 
+def test_one_that_waits_for_something_else_than_what_is_free_holds_nobody_up():
+    elsewhere = start("a1", released=True, refused=True, certain=False)
+    assert let_in(entrance({"n": 1}, released=[elsewhere]), start("b2")) == ["b2"]
+    # While nothing is free it is like any other.
+    assert let_in(entrance({"n": 0}, released=[elsewhere]), start("b2")) == []
+
+
 def test_lines_do_not_wait_for_each_other():
     door = entrance({"n": 0}, released=[start("a1", released=True, refused=True)])
     assert let_in(door, start("b2"), start("c3", line="other")) == ["c3"]

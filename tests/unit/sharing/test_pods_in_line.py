@@ -90,6 +90,34 @@ def test_a_pod_as_one_that_waits():
     assert one.line != read(a_pod(nodeSelector={"pool": "a"})).line
 
 
+TWO = "0/2 nodes are available: 2 Insufficient nvidia.com/gpu. preemption: none."
+ONE = (
+    "0/2 nodes are available: 1 Insufficient nvidia.com/gpu, 1 node(s) had volume node affinity "
+    "conflict."
+)
+CLAIM = {"volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "c"}}]}
+CERTAIN = {
+    "not looked at": ({}, {}, True),
+    "too few on all": ({"words": TWO}, {}, True),
+    "something else on one": ({"words": ONE}, {}, False),
+    "a volume, in one zone": (CLAIM, {"labels": {"topology.kubernetes.io/zone": "a"}}, True),
+    "a volume, in one of two zones": (
+        CLAIM,
+        {"labels": {"topology.kubernetes.io/zone": "b"}},
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("pod", "other", "expected"), CERTAIN.values(), ids=CERTAIN.keys())
+def test_whether_only_gpus_are_lacking(pod, other, expected):
+    here = a_node("n", labels={"topology.kubernetes.io/zone": "a"})
+    other = {"labels": {"topology.kubernetes.io/zone": "a"}} | other
+    one = read(a_pod(**pod), here, a_node("m", **other))
+    assert one.nodes == {"n", "m"}
+    assert one.certain is expected
+
+
 def test_what_owners_hold_and_what_is_free():
     here = [
         a_pod("1", 2, nodeName="n"), a_pod("2", nodeName="n", phase="Running"),

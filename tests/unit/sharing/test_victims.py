@@ -1,6 +1,7 @@
 """Which idle kernels end for those that wait."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -83,6 +84,11 @@ def test_none_goes_where_all_together_would_not_do():
 
 def test_who_can_not_be_helped_does_not_keep_others_from_it():
     assert chosen([waits("huge", gpus=8), waits("x")], [idle("a", 5)]) == {"a": "x"}
+
+
+def test_none_goes_for_one_that_something_else_may_keep_from_there():
+    one = replace(waits("x"), certain=False)
+    assert chosen([one, waits("y")], [idle("a", 5), idle("b", 3)]) == {"a": "y"}
 
 
 def test_what_a_victim_leaves_over_is_for_the_next():
