@@ -47,6 +47,7 @@ class KernelMonitor:
         self._on_change = on_change
         self._streams: list[ZMQStream] = []
         self._outputs: dict[str, Output] = {}
+        self._saves = False
         self.heart = Heart(context, self._is_idle, on_change)
 
     def start(self, ip: str, ports: dict[str, int]) -> None:
@@ -56,6 +57,7 @@ class KernelMonitor:
 
     def _connect_and_ask(self, ip: str, ports: dict[str, int]) -> None:
         self.stop()
+        self._saves = False
         self._session = self._kernel_session.clone()
         iopub = self._connect(SUB, ip, ports["iopub_port"])
         iopub.on_recv(self._on_iopub)
@@ -115,7 +117,7 @@ class KernelMonitor:
             self._outputs[message_id] = output
 
     def _is_idle(self) -> bool:
-        return self.activity.execution_state == IDLE
+        return self.activity.execution_state == IDLE and not self._saves
 
     def _connect(self, kind: int, ip: str, port: int) -> ZMQStream:
         socket = self._context.socket(kind)
@@ -137,8 +139,7 @@ class KernelMonitor:
             asked = message["parent_header"].get("msg_id")
             if is_ours(asked):
                 self.heart.beats()
-                if output := self._outputs.get(asked):
-                    output.hear(kind, self._session.unpack(message["content"]))
+                self._hear_ours(kind, asked, self._session.unpack(message["content"]))
                 return
             state = None
             if kind == "status":
@@ -153,6 +154,13 @@ class KernelMonitor:
                 self.activity, kind, message["parent_header"], state, timestamps.now()
             )
         )
+
+    def _hear_ours(self, kind: str, asked: str, content: dict[str, Any]) -> None:
+        """What a kernel says of the gateway's own request before a cull; this process' or not."""
+        if kind == "status":
+            self._saves = content.get("execution_state") != IDLE
+        if output := self._outputs.get(asked):
+            output.hear(kind, content)
 
     def _on_shell(self, frames: list[bytes]) -> None:
         try:

@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from elastic_spawner.gateway.errors import KernelError
 from hub_service.saving import Hook, Outcome
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ async def save(manager: ElasticKernelManager, hook: Hook) -> Outcome:
             await asyncio.wait_for(output.ended.wait(), _OUTPUT_WITHIN)
         return outcome(reply, output.text)
     except TimeoutError:
+        if manager.kernel_spec.interrupt_mode == "message":
+            # Somebody may have kept the kernel meanwhile.
+            with contextlib.suppress(KernelError):
+                await manager.interrupt_kernel()
         return Outcome(False, f"it did not end within {hook.timeout} seconds.")
     finally:
         manager.monitor.listen(message_id, None)
