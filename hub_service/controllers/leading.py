@@ -24,6 +24,7 @@ from hub_service.controllers.kernelspecs import kernel_spec_controllers
 from hub_service.controllers.ledger import ledger
 from hub_service.controllers.namespaces import namespace_controllers
 from hub_service.controllers.notebooks import notebook_controller
+from hub_service.controllers.orphans import orphan_controllers
 from hub_service.controllers.rules import policies_of
 from hub_service.controllers.sharing import sharing_controller
 from hub_service.controllers.warm import warm_pool_controller
@@ -32,7 +33,6 @@ from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, Work
 from hub_service.kube.backoff import Backoff
 from hub_service.metrics import Metrics
 from hub_service.notebook_tokens import token_hash
-from hub_service.reconcile import orphans
 from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.connections import ConnectionsReconciler, of_new
 from hub_service.reconcile.culling import Culling, GatewayUrls
@@ -107,7 +107,7 @@ class Controllers:
                 service_token_hash=None if config.hub.enabled else token_hash(token),
             ),
             notebook_controller(cluster, config, watches),
-            *self._orphan_controllers(),
+            *orphan_controllers(cluster, config, watches),
         ]
         self._secrets = SecretSweep(
             cluster,
@@ -271,28 +271,6 @@ class Controllers:
         # Those that went before this service began to look.
         controller.follow(self._watches.kernels, of_new)
         return controller
-
-    def _orphan_controllers(self) -> list[Controller]:
-        watches, grace = self._watches, timedelta(seconds=self._config.orphans.grace)
-        of_gateways = orphans.GatewayKernels(
-            self._cluster,
-            kernels=watches.kernels,
-            gateways=watches.gateways,
-            grace=grace,
-            covers=watches.scope.covers,
-        )
-        without_gateway = Controller("kernel without gateway", of_gateways.reconcile, workers=1)
-        without_gateway.follow(watches.kernels, orphans.gateway_of_new_kernel)
-        without_gateway.follow(watches.gateways, orphans.gateways_that_came_or_went)
-        lost = orphans.LostPods(self._cluster, pods=watches.pods)
-        on_dead_node = Controller("lost pod", watches.scope.within(lost.reconcile), workers=1)
-        on_dead_node.follow(watches.pods, orphans.pods_being_deleted)
-        pods = orphans.PodsWithoutKernel(self._cluster, pods=watches.pods, grace=grace)
-        without_kernel = Controller(
-            "pod without kernel", watches.scope.within(pods.reconcile), workers=1
-        )
-        without_kernel.follow(watches.pods, orphans.pods_without_kernel)
-        return [without_gateway, on_dead_node, without_kernel]
 
 
 def _liveness_rule(config: Settings) -> liveness.Rule:
