@@ -131,6 +131,10 @@ lint: .venv/.installed ## ruff, mypy, import directions
 test-unit: venv ## Tests that need no cluster, under a minute
 	@.venv/bin/python -m tests.run --no-cluster unit gateway
 
+.PHONY: test-histories
+test-histories: .venv/.installed ## Culling over a hundred thousand random histories, minutes (HISTORIES=1000000)
+	@HISTORIES=$(or $(HISTORIES),100000) .venv/bin/python -m pytest -q -s tests/unit/culling/test_histories.py
+
 .PHONY: test-modes
 test-modes: venv ## End-to-end tests in all modes: gateways shared and per user, namespaces too
 	@ALL_MODES=1 LONG_TESTS=too .venv/bin/python -m tests.run end-to-end

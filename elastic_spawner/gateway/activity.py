@@ -39,9 +39,9 @@ _LOOKS, _ATTACHES, _DETACHES = "debugInfo", "attach", ("disconnect", "terminate"
 # What a report has at least.
 _REPORTED = {"executionState", "lastActivity", "connections"}
 # What each process of a gateway says for itself.
-_BY_POD = ("connectionsByPod", "heartbeatLostByPod", "debuggingByPod")
+BY_POD = ("connectionsByPod", "heartbeatLostByPod", "debuggingByPod")
 # What is reported whenever it changes.
-_AT_ONCE = ("executionState", "idleSince", "connections", *_BY_POD)
+_AT_ONCE = ("executionState", "idleSince", "connections", *BY_POD)
 # Activity that changes no state (a widget's messages, say) is reported when it is this much newer.
 _REPORT_ACTIVITY_AFTER = timedelta(seconds=10)
 
@@ -222,7 +222,7 @@ def reported_by(found: Mapping[str, Any], process: str) -> dict[str, Any] | None
     """
     if not found.keys() >= _REPORTED:
         return None
-    own = {name: {process: (found.get(name) or {}).get(process)} for name in _BY_POD}
+    own = {name: {process: (found.get(name) or {}).get(process)} for name in BY_POD}
     return {"idleSince": None, **found, **own}
 
 

@@ -29,13 +29,12 @@ def of(kernel: Object) -> Activity:
     """A kernel's activity. What is not known to be idle is not idle."""
     status = status_of(kernel)
     reported: Object = status.get("activity") or {}
-    connections = int(reported.get("connections") or 0)
     left = timestamps.parse(reported.get("lastConnected"))
     occupation = _occupation(kernel, reported)
     since = None if occupation else _idle_since(status, reported)
     if since is None and not occupation:
         occupation = "idle, but since when is unknown"
-    return Activity(since, occupation, connections, left)
+    return Activity(since, occupation, _connections(reported), left)
 
 
 def only_puts_off(before: Object, after: Object) -> bool:
@@ -52,11 +51,16 @@ def only_puts_off(before: Object, after: Object) -> bool:
         and since is not None
         and since >= was
         and _said(old) == _said(new)
-        and (bool(new.get("connections")) or not old.get("connections"))
+        and (_connections(new) > 0 or not _connections(old))
         and not (status_of(before).get("culling") or {}).get("warnedAt")
         and has_answered(before) == has_answered(after)
         and _without_activity(before) == _without_activity(after)
     )
+
+
+def _connections(activity: Object) -> int:
+    """As its gateway's pods say, each for itself: the sum that one of them wrote may be old."""
+    return sum((activity.get("connectionsByPod") or {}).values())
 
 
 def _said(activity: Object) -> tuple[object, ...]:

@@ -68,7 +68,7 @@ Verdict = Keep | Warn | Confirm
 
 @dataclass(frozen=True)
 class _End:
-    """When a rule ends a kernel.
+    """When a rule ends a kernel that was idle for `idle` until then.
 
     span: seconds that the rule gave, from which a warning is cut. told: what its user knows as the
     end.
@@ -76,6 +76,7 @@ class _End:
 
     at: datetime
     reason: str
+    idle: timedelta
     span: float
     told: datetime
 
@@ -102,9 +103,10 @@ def decide(
     ends = [end for end in possible if end is not None]
     if not ends:
         return Keep(None, _why_never(activity, policy))
+    if due := [end for end in ends if end.at <= now]:
+        # The least that its gateway has to agree to, which may know better.
+        return _confirm(min(due, key=attrgetter("idle")), policy, demand, now)
     first = min(ends, key=attrgetter("at"))
-    if now >= first.at:
-        return _confirm(first, since, policy, demand, now)
     warnings = [(warned, end) for end in ends if (warned := _warned_from(end, policy))]
     until = min([first.at, *(warned for warned, _ in warnings if warned > now)])
     told = [end for warned, end in warnings if warned <= now]
@@ -149,26 +151,31 @@ def _at_work(activity: Activity, policy: Policy, aged: _End | None, now: datetim
 
 
 def _by_age(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
-    at = record.oldest(kernel, policy)
-    end = _unless_kept(kernel, activity, policy, at, Reason.MAXIMUM_AGE, policy.max_age or 0)
-    if end is None or activity.idle_since is None:
-        return end
-    return replace(end, at=max(end.at, activity.idle_since + _PAUSE))
+    oldest = record.oldest(kernel, policy)
+    if oldest is None:
+        return None
+    end = _End(oldest, Reason.MAXIMUM_AGE, _PAUSE, policy.max_age or 0, oldest)
+    end = _unless_kept(end, kernel, activity, policy)
+    since = activity.idle_since
+    return replace(end, at=max(end.at, since + _PAUSE)) if since else end
 
 
 def _by_idleness(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
     since = _counts_from(activity, policy)
     if since is None or policy.idle_timeout is None:
         return None
-    at = since + timedelta(seconds=policy.idle_timeout)
-    return _unless_kept(kernel, activity, policy, at, Reason.IDLE, policy.idle_timeout)
+    idle = timedelta(seconds=policy.idle_timeout)
+    end = _End(since + idle, Reason.IDLE, idle, policy.idle_timeout, since + idle)
+    return _unless_kept(end, kernel, activity, policy)
 
 
 def _by_demand(
     kernel: Object, activity: Activity, policy: Policy, demand: Demand | None
 ) -> _End | None:
     at = reclaimable_from(kernel, activity, policy) if demand else None
-    return _End(at, Reason.RECLAIMED, 0, at) if at else None
+    if at is None:
+        return None
+    return _End(at, Reason.RECLAIMED, timedelta(seconds=policy.reclaim_after or 0), 0, at)
 
 
 def _counts_from(activity: Activity, policy: Policy) -> datetime | None:
@@ -181,20 +188,11 @@ def _counts_from(activity: Activity, policy: Policy) -> datetime | None:
     return max(since, activity.left or since)
 
 
-def _unless_kept(
-    kernel: Object,
-    activity: Activity,
-    policy: Policy,
-    at: datetime | None,
-    reason: str,
-    span: int,
-) -> _End | None:
-    if at is None:
-        return None
+def _unless_kept(end: _End, kernel: Object, activity: Activity, policy: Policy) -> _End:
     kept = record.of(kernel, activity, policy).kept_until
-    if kept is not None and kept > at:
-        return _End(kept, reason, policy.extension, kept)
-    return _End(at, reason, span, at)
+    if kept is None or kept <= end.at:
+        return end
+    return replace(end, at=kept, told=kept, span=policy.extension)
 
 
 def _warned_from(end: _End, policy: Policy) -> datetime | None:
@@ -206,21 +204,16 @@ def _warned_from(end: _End, policy: Policy) -> datetime | None:
     return end.told - timedelta(seconds=lead) if lead > 0 else None
 
 
-def _confirm(
-    end: _End, since: datetime, policy: Policy, demand: Demand | None, now: datetime
-) -> Confirm:
+def _confirm(end: _End, policy: Policy, demand: Demand | None, now: datetime) -> Confirm:
+    # Not since it was last heard of: another process of its gateway may have heard it later.
+    idle_before = now - end.idle
     if end.reason == Reason.MAXIMUM_AGE:
-        message = f"The kernel has reached {_age(policy)}."
-        return Confirm(since, end.reason, message)
-    seconds = policy.idle_timeout if end.reason == Reason.IDLE else policy.reclaim_after
-    idle = f"The kernel was idle for {words(seconds or 0)} or more"
-    if end.reason == Reason.RECLAIMED:
-        message = (
-            f"{idle}{policy.by('reclaim_after')}, and {demand.by if demand else 'somebody waits'}."
-        )
+        return Confirm(idle_before, end.reason, f"The kernel has reached {_age(policy)}.")
+    message = f"The kernel was idle for {words(int(end.idle.total_seconds()))} or more"
+    if end.reason == Reason.IDLE:
+        message += f"{policy.by('idle_timeout')}."
     else:
-        message = f"{idle}{policy.by('idle_timeout')}."
-    idle_before = now - timedelta(seconds=seconds or 0)
+        message += f"{policy.by('reclaim_after')}, and {demand.by if demand else 'somebody waits'}."
     return Confirm(idle_before, end.reason, message, unless_connected=policy.connected)
 
 

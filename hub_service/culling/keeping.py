@@ -6,7 +6,7 @@ extensions, how many times it was granted. For how long that counts is in `recor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hub_service import timestamps
@@ -52,13 +52,16 @@ def keep(kernel: Object, policy: Policy, now: datetime) -> Kept | NotKept:
     if now + _TOO_LATE > end:
         return NotKept("The kernel is being ended. A cell that is run in it now may keep it.")
     before = record.of(kernel, activity, policy).extensions
-    if before >= policy.extensions:
+    extension = timedelta(seconds=policy.extension)
+    # Whoever begins anew by working in it has no more in advance than anybody.
+    ordinary = ends_at(kernel, activity, replace(policy, extensions=0)) or end
+    until = min(end + extension, ordinary + policy.extensions * extension)
+    if before >= policy.extensions or until <= end:
         most = f"{policy.extensions} times at most" if policy.extensions else "not at all"
         return NotKept(
             f"The kernel can't be kept any longer: {most}{policy.by('extensions')}. Run a cell in "
             "it to go on with it."
         )
-    until = end + timedelta(seconds=policy.extension)
     aged = _aged(kernel, activity, policy)
     if aged is not None and end < aged:
         until = min(until, aged)

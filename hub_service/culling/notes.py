@@ -32,7 +32,8 @@ def wanted(
     if isinstance(verdict, Confirm):
         return noted
     present = record.of(kernel, activity, policy)
-    kept = () if present.kept_until else _OF_KEEPING
+    is_over = present.kept_until is None or (present.kept_until <= now and not present.extensions)
+    kept = _OF_KEEPING if is_over else ()
     result = noted | {field: None for field in (*_OF_WARNING, *kept) if field in noted}
     if isinstance(verdict, Warn):
         told_before = present.deadline == verdict.deadline and present.warned_at

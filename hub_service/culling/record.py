@@ -1,7 +1,7 @@
 """What counts of a kernel's `status.culling`, where a warning and its user's wish are noted. Pure.
 
-That its user keeps a kernel counts until it works again. Whoever keeps it beyond its maximum age
-can't begin anew by working in it.
+A kernel that its user keeps doesn't end before, whatever becomes of it. How many times they asked
+begins anew when it works, but for one that is kept beyond its maximum age.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Record:
     """What counts of a kernel's `status.culling`.
 
     deadline: when it ends, as its user was told at `warned_at`. kept_until: until when its user
-    keeps it; extensions: how many times they asked.
+    keeps it; extensions: how many times they asked, as it counts.
     """
 
     deadline: datetime | None = None
@@ -35,11 +35,13 @@ def of(kernel: Object, activity: Activity, policy: Policy) -> Record:
     deadline = timestamps.parse(noted.get("deadline"))
     warned = timestamps.parse(noted.get("warnedAt"))
     kept = timestamps.parse(noted.get("keptUntil"))
-    if kept is None or not _counts(
-        kept, timestamps.parse(noted.get("keptAt")), kernel, activity, policy
-    ):
+    if kept is None or policy.extensions == 0:
         return Record(deadline, warned)
-    return Record(deadline, warned, kept, int(noted.get("extensions") or 0))
+    age, at = oldest(kernel, policy), timestamps.parse(noted.get("keptAt"))
+    has_worked = at is not None and activity.idle_since is not None and activity.idle_since > at
+    begins_anew = has_worked and (age is None or kept <= age)
+    extensions = 0 if begins_anew else int(noted.get("extensions") or 0)
+    return Record(deadline, warned, kept, extensions)
 
 
 def oldest(kernel: Object, policy: Policy) -> datetime | None:
@@ -48,14 +50,3 @@ def oldest(kernel: Object, policy: Policy) -> datetime | None:
     if policy.max_age is None or start is None:
         return None
     return start + timedelta(seconds=policy.max_age)
-
-
-def _counts(
-    kept: datetime, at: datetime | None, kernel: Object, activity: Activity, policy: Policy
-) -> bool:
-    if policy.extensions == 0:
-        return False
-    age = oldest(kernel, policy)
-    if age is not None and kept > age:
-        return True
-    return at is None or activity.idle_since is None or activity.idle_since <= at

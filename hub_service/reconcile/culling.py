@@ -30,7 +30,7 @@ _ASK_AGAIN = 10.0
 # Seconds until one that has said that the kernel is at work is asked again, unless a report of that
 # arrives; and one that has said since when it is idle.
 _ASK_SOON = 1.0
-_ASK_AT_ONCE = 0.5
+_ASK_AT_ONCE = 0.2
 
 # Where the pods of the gateway of that name and namespace are reached.
 GatewayUrls = Callable[[str, str], Sequence[str]]

@@ -13,6 +13,11 @@ def at(seconds):
     return START + timedelta(seconds=seconds)
 
 
+def seconds(moment):
+    """The other way round."""
+    return (moment - START).total_seconds()
+
+
 class Gateway:
     """Messages of the kernel and its clients, each at a moment in seconds since the start."""
 

@@ -212,7 +212,7 @@ class TestMaximumAge:
         notice = verdict_of(gateway, 980, AGED)
         assert (notice.deadline, notice.reason) == (at(1000), "MaximumAge")
         over = verdict_of(gateway, 1000, AGED)
-        assert (over.reason, over.idle_before) == ("MaximumAge", at(970))
+        assert (over.reason, over.idle_before) == ("MaximumAge", at(990))
         assert gateway.may_seal(over.idle_before)
         assert "1000 s" in over.message
 
@@ -290,9 +290,11 @@ class TestKept:
         strict = replace(RULES, extensions=0)
         assert isinstance(verdict_of(new(), 101, strict, culling=NOTED), Confirm)
 
-    def test_until_it_works_again(self):
+    def test_as_long_as_was_said_though_it_works_again(self):
         item = a_kernel(new().did(95).reported, culling=NOTED)
-        assert ends_at(item, activities.of(item), RULES) == at(195)
+        assert ends_at(item, activities.of(item), RULES) == at(200)
+        item = a_kernel(new().did(195).reported, culling=NOTED)
+        assert ends_at(item, activities.of(item), RULES) == at(295)
 
     def test_whoever_keeps_it_beyond_its_maximum_age_cannot_begin_anew(self):
         item = a_kernel(new().did(120).reported, culling=NOTED)

@@ -54,14 +54,15 @@ def test_another_deadline_is_another_warning():
     assert again["warnedAt"] == "2030-01-01T12:01:26.000000Z"
 
 
-def test_that_it_is_kept_until_it_works_again():
+def test_that_it_is_kept_until_that_is_over_and_it_worked_again():
     kept = SAID | {
         "keptUntil": "2030-01-01T12:03:00Z",
         "keptAt": "2030-01-01T12:01:30Z",
         "extensions": 1,
     }
     assert noted(new(), 91, kept) == kept
-    assert noted(new().did(92), 93, kept) == SAID
+    assert noted(new().did(92), 93, kept) == kept
+    assert noted(new().did(179), 181, kept) == SAID
 
 
 def test_what_is_noted_is_what_decides():

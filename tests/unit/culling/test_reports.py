@@ -30,7 +30,7 @@ BEFORE = reported(version="1", lastActivity=ago(60), idleSince=ago(60))
     [
         reported(),
         reported(lastActivity=ago(60)),  # idle since later
-        reported(lastActivity=ago(60), idleSince=ago(60), connections=3),
+        reported(lastActivity=ago(60), idleSince=ago(60), connectionsByPod={"g-1": 3}),
     ],
 )
 def test_reports_that_put_an_end_off(after):
@@ -58,9 +58,9 @@ def test_changes_that_say_more(after):
 
 def test_a_notebook_that_is_closed():
     """Its rules may let an open notebook keep it, and that is over now."""
-    open_before = reported(version="1", lastActivity=ago(60), connections=1)
-    assert not culling.only_puts_off(open_before, reported(connections=0))
-    assert culling.only_puts_off(open_before, reported(connections=2))
+    open_before = reported(version="1", lastActivity=ago(60), connectionsByPod={"g-1": 1})
+    assert not culling.only_puts_off(open_before, reported(connectionsByPod={}))
+    assert culling.only_puts_off(open_before, reported(connectionsByPod={"g-2": 2}))
 
 
 def test_all_of_a_kernel_whose_user_was_warned():

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hub_service import timestamps
 from hub_service.culling import Confirm, Policy, decide
 from hub_service.culling import activity as activities
 from hub_service.culling.keeping import Kept, NotKept, keep, status_of_kept
@@ -78,7 +79,18 @@ def test_decide_takes_it():
 
 def test_the_count_begins_anew_after_work():
     item = works(kept(kept(idle(), RULES, NOW), RULES, at(1)), 50)
-    assert keep(item, RULES, at(60)) == Kept(at(50 + 600 + 300), 1, 1)
+    assert keep(works(item, 600), RULES, at(610)) == Kept(at(600 + 600 + 300), 1, 1)
+
+
+def test_whoever_begins_anew_has_no_more_in_advance_than_others():
+    item = works(kept(kept(idle(), RULES, NOW), RULES, at(1)), 50)
+    again = kept(item, RULES, at(60))
+    assert again["status"]["culling"]["keptUntil"] == timestamps.microseconds(
+        at(50 + 600 + 2 * 300)
+    )
+    assert isinstance(keep(works(again, 60), RULES, at(70)), Kept)
+    much = kept(works(again, 60), RULES, at(70))
+    assert isinstance(keep(much, RULES, at(71)), NotKept)
 
 
 def test_what_is_granted_for_idleness_does_not_put_off_the_maximum_age():
