@@ -145,9 +145,13 @@ class Sharing:
             return ()
         return (LINE,)
 
-    def of_kernel(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
-        """The line, where somebody waits and a kernel has turned idle or busy, or is kept."""
-        return (LINE,) if self._somebody_waits and _doing(old) != _doing(new) else ()
+    def of_kernel(self, key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
+        """The line, where somebody waits and a kernel has turned idle or busy, or is kept.
+
+        Of one that was chosen every report counts: another may be the longest idle by now.
+        """
+        changed = key in self._demands or _doing(old) != _doing(new)
+        return (LINE,) if self._somebody_waits and changed else ()
 
     async def reconcile(self, _key: Key) -> float | None:
         """Let on who is next, and choose who ends; seconds until the next look."""

@@ -284,7 +284,8 @@ async def test_what_concerns_the_line(changed):
     assert list(hall.sharing.of_kernel(key_of(idle), idle, busy)) == []  # before the first look
     await hall.look()
     assert list(hall.sharing.of_kernel(key_of(idle), idle, busy)) == [LINE]
-    assert list(hall.sharing.of_kernel(key_of(idle), idle, {**idle})) == []
+    assert list(hall.sharing.of_kernel(Key("users", "other"), idle, {**idle})) == []
+    assert list(hall.sharing.of_kernel(key_of(idle), idle, {**idle})) == [LINE]  # it was chosen
 
 
 async def test_one_for_a_queue_of_kueues_does_not_wait_in_our_line():
