@@ -141,7 +141,7 @@ class Sharing:
 
     def of_pod(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
         """The line, where a pod with GPUs came, went, or came further."""
-        if pods.asks_for_gpus(new or old or {}) is None or _standing(old) == _standing(new):
+        if pods.asks_for_gpus(new or old or {}) is None or pods.standing(old) == pods.standing(new):
             return ()
         return (LINE,)
 
@@ -286,15 +286,6 @@ class Sharing:
         if item is None or uid_of(item) != owner["uid"]:
             return None, True
         return item, is_deleting(pod) or is_deleting(item) or kernel.is_finished(item)
-
-
-def _standing(pod: Object | None) -> tuple[object, ...] | None:
-    """What the line depends on of a pod."""
-    if pod is None:
-        return None
-    return (
-        pods.holds(pod), pods.waits(pod), pods.is_gated(pod), is_deleting(pod), pods.refused(pod),
-    )  # fmt: skip
 
 
 def _doing(kernel: Object | None) -> tuple[object, ...]:

@@ -131,6 +131,13 @@ def _is_certain(pod: Object, nodes: frozenset[str], suitable: Suitable) -> bool:
     return not refused(pod) or refused(pod) >= len(nodes)
 
 
+def standing(pod: Object | None) -> tuple[object, ...]:
+    """How far a pod has come, as far as others in the line depend on it."""
+    if pod is None:
+        return ()
+    return holds(pod), waits(pod), is_gated(pod), is_deleting(pod), refused(pod)
+
+
 def held_by_owner(pods: Iterable[Object]) -> dict[str, int]:
     """GPUs that each owner's pods have, by the owner's label."""
     held: dict[str, int] = {}
