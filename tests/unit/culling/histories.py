@@ -268,7 +268,7 @@ class History:
         """No kernel is ended that is busy in truth, nor one that its rules keep."""
         if self._is_busy:
             raise BrokenError(f"history {self.seed}: culled at {self.now:.2f} while busy")
-        tabs = sum(process.tabs for process in self._processes)
+        tabs = any(process.tabs for process in self._processes if process.alive)
         if self._policy.connected and tabs and reason != "MaximumAge":
             raise BrokenError(f"history {self.seed}: culled at {self.now:.2f} with a notebook open")
         if self.now < self._deadline(latest=False) - 0.001:
@@ -419,6 +419,7 @@ class History:
         if not process.alive or process.held:
             return
         process.alive, process.known_dead = False, self.now + self._chance.uniform(1, 5)
+        self._unknown_until = max(self._unknown_until, process.known_dead)
         if self._debugger is process:
             self._debugger = None
         self._at(process.known_dead, partial(self._forget, process))
@@ -448,17 +449,19 @@ class History:
 
     def _cut_off(self) -> None:
         self._unreachable_until = self.now + self._chance.uniform(1, 60)
+        self._unknown_until = max(self._unknown_until, self._unreachable_until)
 
     def _wait(self) -> None:
         self._demand = Demand(self.moment(), "another start waits for 1 GPU")
         self._reconcile()
 
     def _give_up(self) -> None:
-        self._demand = None
+        if not self._asking:  # what is under way then ends the kernel, for nobody
+            self._demand = None
 
     def _keep(self) -> None:
         kept = keep(self._kernel, self._policy, self.moment())
-        if isinstance(kept, Kept):
+        if isinstance(kept, Kept) and not self._asking:  # too late otherwise
             self.saw["kept"] += 1
             self._merge(status_of_kept(kept, self.moment()))
             self._reconcile()

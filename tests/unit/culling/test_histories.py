@@ -7,7 +7,7 @@ from hub_service import timestamps
 from tests.unit.culling.histories import History
 
 # `make test-histories` runs a hundred thousand.
-NUMBER = int(os.environ.get("HISTORIES", "1000"))
+NUMBER = int(os.environ.get("HISTORIES", "3000"))
 FIRST = int(os.environ.get("SEED", "1"))
 
 
