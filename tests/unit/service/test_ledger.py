@@ -1,12 +1,15 @@
 """What is booked of GPUs that are held, used and given back; how it is kept and told."""
 
+import random
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from hub_service.groups import Groups
 from hub_service.ledger import document, report
 from hub_service.ledger.books import Account, Amounts, Books, Entry
+from hub_service.ledger.figures import GpuSeconds
 from hub_service.ledger.holdings import Holdings
 
 T0 = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -145,6 +148,39 @@ def test_a_server_that_is_started_again_begins_anew_and_its_kernels_stay():
     ledger.holdings.server_stopped("ada/", "one", at(60))
     ledger.holdings.release("pod", at(70))
     assert ledger.amounts(80) == (80, 0, 20)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_static_is_the_most_that_a_server_ever_held_for_as_long_as_it_ran(seed):
+    chance = random.Random(seed)
+    ledger = Ledger()
+    began, now = chance.randrange(5), 5
+    ledger.server("ada/", began)
+    there, most, count, held_minutes = {}, 0, 0, 0
+    for _ in range(40):
+        passed = chance.randrange(4)
+        held_minutes += passed * sum(there.values())
+        now += passed
+        if there and chance.random() < 0.45:
+            gone = chance.choice(sorted(there))
+            ledger.holdings.release(gone, at(now))
+            del there[gone]
+        elif chance.random() < 0.2:
+            ledger.holdings.settle(at(now))
+        else:
+            count += 1
+            there[f"pod-{count}"] = chance.choice((1, 1, 2, 4))
+            account = chance.choice((ADA, ADA_LARGE))
+            ledger.take(f"pod-{count}", now, account, there[f"pod-{count}"], server="ada/")
+        most = max(most, sum(there.values()))
+    ledger.holdings.server_stopped("ada/", "pod-of-ada/", at(now))
+    ledger.holdings.settle(at(now))
+    total = Amounts()
+    for amounts in ledger.books.amounts.values():
+        total.add(amounts)
+    assert total.held == held_minutes * 60
+    assert total.static == most * (now - began) * 60
+    assert min(one.given_back for one in ledger.books.amounts.values()) >= 0
 
 
 def test_days_end_at_midnight_in_utc():
@@ -306,3 +342,35 @@ def test_who_is_no_administrator_sees_their_own():
 def test_what_can_not_be_asked_for_is_said(query, words):
     with pytest.raises(ValueError, match=words):
         told(**query)
+
+
+@pytest.mark.parametrize("user_figures", [False, True])
+def test_figures_name_users_only_where_that_is_asked_for(user_figures):
+    registry = CollectorRegistry()
+    figures = GpuSeconds(registry, user_figures=user_figures)
+    figures.add("gpu", "ada", ["staff", "vision"], Amounts(60, 30, 120))
+    figures.add("gpu", "bob", ["staff"], Amounts(held=5))
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.value
+    }
+    by_user = {
+        ("elastic_user_gpu_seconds_total", "held", "ada"): 60,
+        ("elastic_user_gpu_seconds_total", "used", "ada"): 30,
+        ("elastic_user_gpu_seconds_total", "given_back", "ada"): 120,
+        ("elastic_user_gpu_seconds_total", "held", "bob"): 5,
+    }
+    assert found == {
+        ("elastic_gpu_seconds_total", "held", "gpu"): 65,
+        ("elastic_gpu_seconds_total", "used", "gpu"): 30,
+        ("elastic_gpu_seconds_total", "given_back", "gpu"): 120,
+        ("elastic_group_gpu_seconds_total", "held", "staff"): 65,
+        ("elastic_group_gpu_seconds_total", "used", "staff"): 30,
+        ("elastic_group_gpu_seconds_total", "given_back", "staff"): 120,
+        ("elastic_group_gpu_seconds_total", "held", "vision"): 60,
+        ("elastic_group_gpu_seconds_total", "used", "vision"): 30,
+        ("elastic_group_gpu_seconds_total", "given_back", "vision"): 120,
+        **(by_user if user_figures else {}),
+    }
