@@ -37,7 +37,7 @@ def news(
 ) -> dict[Server, datetime]:
     """When servers were last active, by their kernels, where that is later than the hub was told.
 
-    A busy kernel is active now.
+    A busy kernel is active now, and so is one that its user keeps: it would end with its server.
     """
     latest: dict[Server, datetime] = {}
     for kernel in kernels:
@@ -54,7 +54,8 @@ def news(
 def _last_activity(kernel: Object, now: datetime) -> datetime | None:
     activity: Object = status_of(kernel).get("activity") or {}
     running = status_of(kernel).get("phase") == Phase.RUNNING
-    if running and activity.get("executionState") == BUSY:
+    kept = timestamps.parse((status_of(kernel).get("culling") or {}).get("keptUntil"))
+    if running and (activity.get("executionState") == BUSY or (kept is not None and kept > now)):
         return now
     return timestamps.parse(activity.get("lastActivity"))
 

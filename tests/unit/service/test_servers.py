@@ -27,6 +27,7 @@ def kernel(
     state: str = "idle",
     phase: str = "Running",
     active: datetime | None = NOW - 10 * MINUTE,
+    kept: datetime | None = None,
     name: str = "kernel-1",
 ) -> Object:
     spec = {"owner": owner, "server": server}
@@ -34,7 +35,11 @@ def kernel(
     return {
         "metadata": {"name": name, "namespace": "users"},
         "spec": {field: value for field, value in spec.items() if value is not None},
-        "status": {"phase": phase, "activity": activity},
+        "status": {
+            "phase": phase,
+            "activity": activity,
+            "culling": {"keptUntil": kept.isoformat()} if kept else {},
+        },
     }
 
 
@@ -45,6 +50,8 @@ def kernel(
         (kernel(state="idle"), NOW - 10 * MINUTE),
         # What a kernel was doing when it died says nothing about now.
         (kernel(state="busy", phase="Failed"), NOW - 10 * MINUTE),
+        (kernel(kept=NOW + MINUTE), NOW),
+        (kernel(kept=NOW - MINUTE), NOW - 10 * MINUTE),
     ],
 )
 def test_when_a_server_was_active(item: Object, moment: datetime) -> None:

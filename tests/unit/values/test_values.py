@@ -47,6 +47,16 @@ def test_settings_are_accepted_on_top_of_the_first_file(file: Path) -> None:
     parse(values["custom"]["elastic"])
 
 
+@pytest.mark.parametrize("file", [None, *MORE], ids=lambda file: file.stem if file else "elastic")
+def test_a_server_ends_no_sooner_than_its_kernels(file: Path | None) -> None:
+    """They would end with it, and nobody would be told before."""
+    values = merged(elastic(), load(file)) if file else elastic()
+    culling = parse(values["custom"]["elastic"]).culling
+
+    assert values["cull"]["enabled"]
+    assert values["cull"]["timeout"] >= culling.idle_timeout
+
+
 def test_the_first_file_is_whole_by_itself() -> None:
     values = elastic()
     settings = parse(values["custom"]["elastic"])
