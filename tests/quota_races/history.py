@@ -73,11 +73,13 @@ def peaks(events: Iterable[Event]) -> dict[str, Peak]:
 class History:
     """Events of a namespace's kernels and pods since it began to watch.
 
-    kernels: the JupyterKernels that are there, by uid, as the events leave them.
+    kernels: the JupyterKernels that are there, by uid, as the events leave them. seen: the ids of
+    all that ever came.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.seen: set[str] = set()
         self.kernels: dict[str, Object] = {}
         self._heard = asyncio.Event()
 
@@ -121,6 +123,7 @@ class History:
     def _note(self, event: Event) -> None:
         self.events.append(event)
         if event.kind == JUPYTER_KERNELS.kind:
+            self.seen.add(str(spec_of(event.item).get("kernelID")))
             if event.type == "DELETED":
                 self.kernels.pop(uid_of(event.item), None)
             else:

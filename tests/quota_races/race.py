@@ -61,6 +61,7 @@ class Race:
         self._users = users
         self._wanted = starts
         self._asked = 0
+        self._made: set[str] = set()
         self._ended = 0
 
     async def run(self) -> Outcome:
@@ -123,12 +124,21 @@ class Race:
 
     async def _start(self, user: str) -> None:
         self._asked += 1
-        await self._starter.start(user)
+        kernel_id = await self._starter.start(user)
+        if kernel_id is not None:
+            self._made.add(kernel_id)
 
     async def _settled(self) -> None:
-        """Return once each start was decided, or waits though nothing is left for it."""
+        """Return once each start was decided, or waits though nothing is left for it.
+
+        The watch may be behind what the starters know.
+        """
         await self._until(
-            lambda: all(map(self._is_settled, self._mine())) and not self._has_room(),
+            lambda: (
+                self._made <= self._history.seen
+                and all(map(self._is_settled, self._mine()))
+                and not self._has_room()
+            ),
             "all starts to be decided, and nobody to wait where there is room",
         )
 
