@@ -36,7 +36,7 @@ class SharingSettings(Section):
     """
 
     fair: bool = Field(
-        False,
+        True,
         description="Whether kernels that wait for GPUs stand in a line of the service's own, in "
         "which those who hold the fewest GPUs come first, and of those whoever waits longest. "
         "Their pods wait behind a scheduling gate, which Kubernetes has since 1.27. false: as the "

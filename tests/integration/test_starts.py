@@ -321,11 +321,12 @@ async def test_what_waits_says_what_for(
         # Their ages are in whole seconds.
         await until(younger_than(first))
         second = await launch("second", Case("", "", gpus(1)))
-        second = await waits("... and waited for", second, "Unschedulable", "1 kernel waits before")
+        second = await waits("... and waited for", second, "WaitingInLine", "1 kernel waits before")
         assert "1 GPU (nvidia.com/gpu)" in said(second, "Running")[1]
         assert kernel_model(second)["waiting_behind"] == 1
         assert status_of(second)["start"]["deadline"]
-        await has_event(events, second, "Unschedulable", "Warning")
+        await has_event(events, first, "Unschedulable", "Warning")
+        await has_event(events, second, "WaitingInLine", "Normal")
         third = await launch("third", Case("", "", gpus(1)))
         await waits("the namespace is full", third, "NamespaceFull", "ResourceQuota")
         await waits("registry is down, at first", down, "ImageError", "is tried again")
@@ -334,8 +335,8 @@ async def test_what_waits_says_what_for(
         await waits("image is being pulled", slow, "PullingImage", "is being pulled")
         await has_event(events, slow, "PullingImage", "Normal")
         await waits("init container runs", prepared, "Initializing", "prepare runs")
-        await scale_up(cluster, observed, second)
-        await waits("a node is being added", second, "ScalingUp", "A node is being added")
+        await scale_up(cluster, observed, first)
+        await waits("a node is being added", first, "ScalingUp", "A node is being added")
 
         await remove(name_of(holders.pop()))
         first = await observed.phase(first, "Running")
