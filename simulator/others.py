@@ -95,6 +95,18 @@ class Oracle:
         """Nothing is held."""
 
 
+def enterprise_gateway_culls(
+    *, idle: float, timeout: float, busy: bool, connections: int, cull_connected: bool
+) -> bool:
+    """Whether Enterprise Gateway ends a kernel when it looks at it.
+
+    As `cull_kernel_if_idle` of jupyter_server's kernel manager, which it inherits, with
+    `cull_busy` false; tests/gateway holds the two against each other. idle: seconds since the
+    kernel's last activity.
+    """
+    return idle > timeout and not busy and (cull_connected or not connections)
+
+
 @dataclass(eq=False)
 class _Kernel:
     node: str | None = None
@@ -112,10 +124,8 @@ class _Of:
 class EnterpriseGateway:
     """A kernel with GPUs from the notebook's opening on, culled as Enterprise Gateway does.
 
-    As in jupyter_server's `cull_kernel_if_idle`, which it inherits: at a look every `interval`
-    seconds, a kernel ends that is not busy, was last active more than `timeout` seconds ago, and
-    has no notebook connected, unless `cull_connected`. Time-out and interval are those of its own
-    Helm chart and of jupyter_server: an hour and five minutes.
+    It looks every `interval` seconds. Time-out and interval are those of its own Helm chart and of
+    jupyter_server: an hour and five minutes.
     """
 
     def __init__(
@@ -187,12 +197,16 @@ class EnterpriseGateway:
         now = self._day.now
         for person, own in self._of.items():
             kernel = own.kernel
-            if kernel is None or kernel.node is None or person.working:
+            if kernel is None or kernel.node is None:
                 continue
-            if self._cull_connected or not own.connected:
-                idle = now - kernel.active > self._timeout
-                if idle:
-                    self._end(person, own, kernel.node)
+            if enterprise_gateway_culls(
+                idle=now - kernel.active,
+                timeout=self._timeout,
+                busy=person.working,
+                connections=int(own.connected),
+                cull_connected=self._cull_connected,
+            ):
+                self._end(person, own, kernel.node)
         if not self._day.is_over or any(own.kernel for own in self._of.values()):
             self._day.at(now + self._interval, self._look)
 
