@@ -190,10 +190,11 @@ class Person:
         """Delete a group; for an administrator."""
         await self._text("DELETE", self.base / "hub/api/groups" / name)
 
-    async def service(self, path: str) -> Any:
+    async def service(self, path: str, **query: str) -> Any:
         """JSON of a page of the hub's elastic service, where the hub signs us in first."""
         await self._text("GET", self.base / "services/elastic/")
-        return await self._json("GET", self.base / "services/elastic" / path)
+        page = (self.base / "services/elastic" / path).with_query(query)
+        return await self._json("GET", page)
 
     # -- the notebook server
 

@@ -56,3 +56,9 @@ async def test_the_service_lists_ones_own_kernels_and_an_admin_all(
     assert {k["id"]: k["owner"] for k in every} == {first: "ada", second: "grace"}
     assert own[0]["gpus"] == 1
     assert (await ada.service("health"))["ready"] is True
+    # What others had is an administrator's to see; there is a minute until it is written.
+    assert (await ada.service("api/ledger"))["unit"] == "GPU-seconds"
+    assert (await admin.service("api/ledger", by="user,group"))["by"] == ["user", "group"]
+    with pytest.raises(RequestFailedError) as refusal:
+        await ada.service("api/ledger", user="grace")
+    assert refusal.value.status == 403
