@@ -96,6 +96,8 @@ class Gateways:
                     return None
                 if answer.status == 201:
                     return str(said["id"])
+                if said.get("reason") == "KernelDeleted":
+                    return None  # it was ended by the other gateway before this one answered
                 assert said.get("reason") == "HubUnreachable", (answer.status, said)
                 await asyncio.sleep(1.0)
 
