@@ -138,7 +138,7 @@ def reclaimable_from(kernel: Object, activity: Activity, policy: Policy) -> date
     if policy.reclaim_after is None:
         return None
     end = since + timedelta(seconds=policy.reclaim_after)
-    return max(end, record.of(kernel, activity, policy).kept_until or end)
+    return max(end, record.kept_until(kernel, policy) or end)
 
 
 def _at_work(activity: Activity, policy: Policy, aged: _End | None, now: datetime) -> Keep | Warn:
@@ -155,7 +155,7 @@ def _by_age(kernel: Object, activity: Activity, policy: Policy) -> _End | None:
     if oldest is None:
         return None
     end = _End(oldest, Reason.MAXIMUM_AGE, _PAUSE, policy.max_age or 0, oldest)
-    end = _unless_kept(end, kernel, activity, policy)
+    end = _unless_kept(end, kernel, policy)
     since = activity.idle_since
     return replace(end, at=max(end.at, since + _PAUSE)) if since else end
 
@@ -166,7 +166,7 @@ def _by_idleness(kernel: Object, activity: Activity, policy: Policy) -> _End | N
         return None
     idle = timedelta(seconds=policy.idle_timeout)
     end = _End(since + idle, Reason.IDLE, idle, policy.idle_timeout, since + idle)
-    return _unless_kept(end, kernel, activity, policy)
+    return _unless_kept(end, kernel, policy)
 
 
 def _by_demand(
@@ -188,8 +188,8 @@ def _counts_from(activity: Activity, policy: Policy) -> datetime | None:
     return max(since, activity.left or since)
 
 
-def _unless_kept(end: _End, kernel: Object, activity: Activity, policy: Policy) -> _End:
-    kept = record.of(kernel, activity, policy).kept_until
+def _unless_kept(end: _End, kernel: Object, policy: Policy) -> _End:
+    kept = record.kept_until(kernel, policy)
     if kept is None or kept <= end.at:
         return end
     return replace(end, at=kept, told=kept, span=policy.extension)

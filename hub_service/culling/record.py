@@ -34,14 +34,20 @@ def of(kernel: Object, activity: Activity, policy: Policy) -> Record:
     noted: Object = status_of(kernel).get("culling") or {}
     deadline = timestamps.parse(noted.get("deadline"))
     warned = timestamps.parse(noted.get("warnedAt"))
-    kept = timestamps.parse(noted.get("keptUntil"))
-    if kept is None or policy.extensions == 0:
+    kept = kept_until(kernel, policy)
+    if kept is None:
         return Record(deadline, warned)
     age, at = oldest(kernel, policy), timestamps.parse(noted.get("keptAt"))
     has_worked = at is not None and activity.idle_since is not None and activity.idle_since > at
     begins_anew = has_worked and (age is None or kept <= age)
     extensions = 0 if begins_anew else int(noted.get("extensions") or 0)
     return Record(deadline, warned, kept, extensions)
+
+
+def kept_until(kernel: Object, policy: Policy) -> datetime | None:
+    """Until when its user keeps a kernel, as far as its rules let them; None: they don't."""
+    noted: Object = status_of(kernel).get("culling") or {}
+    return timestamps.parse(noted.get("keptUntil")) if policy.extensions else None
 
 
 def oldest(kernel: Object, policy: Policy) -> datetime | None:

@@ -302,7 +302,7 @@ class History:
         self._in(*((5, 60) if late else (0.005, 0.3)), partial(self._write, process, report))
 
     def _write(self, process: Process, report: dict[str, Any]) -> None:
-        if not process.alive and self._chance.random() < 0.5:
+        if self.now >= process.known_dead or (not process.alive and self._chance.random() < 0.5):
             self.saw["report lost"] += 1
             return
         process.written = report
