@@ -184,6 +184,7 @@ class Controllers:
             pods=self._watches.pods,
             nodes=starts.known_nodes,
             policies=policies,
+            covers=self._watches.scope.covers,
             fair=self._config.sharing.fair,
             most=self._config.sharing.most_released(autoscaler=starts.times.autoscaler),
             look_at=queue.add,

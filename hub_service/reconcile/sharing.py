@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
-from hub_service import kernel, quantities, timestamps
+from hub_service import kernel, timestamps
 from hub_service.culling import Demand, activity
 from hub_service.culling.decide import reclaimable_from
 from hub_service.kinds import (
@@ -36,7 +36,7 @@ from hub_service.sharing.line import Entrance, Waiting, fair_order
 from hub_service.sharing.pods import Asked
 from hub_service.sharing.room import Room
 from hub_service.sharing.suitable import Suitable
-from hub_service.sharing.victims import Holder, believe_the_scheduler, is_lacking, victims
+from hub_service.sharing.victims import Holder, believe_the_scheduler, demand, is_lacking, victims
 from hub_service.starts.room import Node
 
 log = logging.getLogger(__name__)
@@ -65,8 +65,9 @@ class _Held(NamedTuple):
 
 class Sharing:
     """`pods` needs the index WITH_GPUS. `fair`: whether there is a line of ours; `most`: how many
-    of it that don't fit go on. `look_at` is called with kernels that are chosen, or no longer are.
-    `queue`: of Kueue's, for those that name none.
+    of it that don't fit go on. `covers`: whether a namespace is looked after; pods of others count
+    for what is free. `look_at` is called with kernels that are chosen, or no longer are. `queue`:
+    of Kueue's, for those that name none.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Sharing:
         pods: Reflector,
         nodes: Callable[[], Awaitable[Sequence[Node]]],
         policies: Policies,
+        covers: Callable[[str], bool],
         fair: bool,
         most: int,
         look_at: Callable[[Key], None],
@@ -88,6 +90,7 @@ class Sharing:
         self._pods = pods
         self._nodes = nodes
         self._policies = policies
+        self._covers = covers
         self._fair = fair
         self._most = most
         self._look_at = look_at
@@ -97,7 +100,7 @@ class Sharing:
         self._put_off: dict[Key, float] = {}
         self._suitable = Suitable(())
         self._entrance = Entrance(Room({}), most)
-        self._making: dict[str, Waiting] = {}
+        self._making: dict[Key, Waiting] = {}
         self._asked: dict[str, Asked] = {}
         self._somebody_waits = False
         self._makes_way = False
@@ -132,12 +135,11 @@ class Sharing:
             yield pods.gated(pod)
             return
         # It counts as one that the scheduler sees before the copy has it.
-        name = str(key_of(pod))
-        self._making[name] = one
+        self._making[key_of(pod)] = one
         try:
             yield pod
         finally:
-            del self._making[name]
+            del self._making[key_of(pod)]
 
     def of_pod(self, _key: Key, old: Object | None, new: Object | None) -> Iterable[Key]:
         """The line, where a pod with GPUs came, went, or came further."""
@@ -166,7 +168,7 @@ class Sharing:
             (
                 pods.waiting(pod, asked[uid_of(pod)], self._suitable)
                 for pod in here
-                if pods.waits(pod)
+                if pods.waits(pod) and self._covers(namespace_of(pod))
             ),
             pods.held_by_owner(here),
         )
@@ -186,7 +188,8 @@ class Sharing:
     def _next(self, order: Sequence[Waiting], free: Room) -> list[Waiting]:
         """Those who go on to the scheduler now."""
         self._entrance = Entrance(free, self._most)
-        for one in [*(one for one in order if one.released), *self._making.values()]:
+        making = [one for key, one in self._making.items() if self._pods.store.get(key) is None]
+        for one in [*(one for one in order if one.released), *making]:
             self._entrance.note(one)
         gated = [one for one in order if not one.released]
         return [one for one in gated if not self._fair or self._entrance.lets_in(one)]
@@ -229,7 +232,7 @@ class Sharing:
         if is_lacking(order, room.copy()):
             holders, soonest = self._holders(held, now)
             chosen = victims(order, holders, room)
-            found = {Key(*key): _demand(one) for key, one in chosen.items()}
+            found = {Key(*key): demand(one) for key, one in chosen.items()}
         self._choose(found)
         if not order:
             return None
@@ -254,7 +257,9 @@ class Sharing:
         """Kernels that may be reclaimed now, and when the next one may be."""
         holders, soonest = [], None
         for one in held:
-            if one.kernel is None or one.is_leaving or key_of(one.kernel) in self._put_off:
+            if one.kernel is None or one.is_leaving or not self._covers(namespace_of(one.pod)):
+                continue
+            if key_of(one.kernel) in self._put_off:
                 continue
             policy = self._policies.of(one.kernel)
             doing = self._observed(one.kernel, activity.of(one.kernel))
@@ -264,9 +269,8 @@ class Sharing:
             if since > now:
                 soonest = min(soonest or since, since)
                 continue
-            node = one.pod["spec"]["nodeName"]
-            holder = Holder(key_of(one.kernel), node, one.asked.amounts, doing.idle_since)
-            holders.append(holder)
+            node, amounts = one.pod["spec"]["nodeName"], one.asked.amounts
+            holders.append(Holder(key_of(one.kernel), node, amounts, doing.idle_since))
         return holders, soonest
 
     def _choose(self, found: dict[Key, Demand]) -> None:
@@ -294,8 +298,3 @@ def _doing(kernel: Object | None) -> tuple[object, ...]:
     kept: Object = status.get("culling") or {}
     connected = bool(doing.get("connections"))
     return status.get("phase"), doing.get("executionState"), connected, kept.get("keptUntil")
-
-
-def _demand(one: Waiting) -> Demand:
-    gpus = (f"{quantities.words(n, a)}" for n, a in one.amounts.items() if quantities.is_gpu(n))
-    return Demand(one.since, f"another start waits for {' and '.join(gpus)}")

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from hub_service import quantities
+from hub_service.culling import Demand
 from hub_service.sharing.line import Waiting
 from hub_service.sharing.room import Amounts, Room
 
@@ -117,3 +118,9 @@ def _covers(holders: Sequence[Holder], lacking: Amounts) -> bool:
         sum((holder.amounts.get(name, Decimal(0)) for holder in holders), Decimal(0)) >= amount
         for name, amount in lacking.items()
     )
+
+
+def demand(one: Waiting) -> Demand:
+    """What a kernel that ends for one that waits is told; no names of people."""
+    gpus = (quantities.words(n, a) for n, a in one.amounts.items() if quantities.is_gpu(n))
+    return Demand(one.since, f"another start waits for {' and '.join(gpus)}")

@@ -42,6 +42,7 @@ class Hall:
             pods=SimpleNamespace(store=self.pods, record=self.pods.record),
             nodes=self._nodes,
             policies=SimpleNamespace(of=lambda _: Policy(reclaim_after=reclaim_after)),
+            covers=lambda namespace: namespace != "elsewhere",
             fair=fair,
             most=most,
             look_at=self.woken.append,
@@ -61,17 +62,17 @@ class Hall:
         metadata = {**item["metadata"], "resourceVersion": str(next(self._versions))}
         return {**item, "metadata": metadata}
 
-    def start(self, name, owner="ada", gpus=1, *, age=0, warm=False):
+    def start(self, name, owner="ada", gpus=1, *, age=0, warm=False, where="users"):
         """Make a pod as the service does; whether it came behind the gate."""
         labels = {LABEL_OWNER: owner} | ({LABEL_WARM: "true"} if warm else {})
         kernel = {
-            "metadata": {"name": name, "namespace": "users", "uid": f"kernel-{name}"},
+            "metadata": {"name": name, "namespace": where, "uid": f"kernel-{name}"},
             "spec": {"owner": owner},
         }
         reference = {"kind": JUPYTER_KERNELS.kind, "name": name, "uid": f"kernel-{name}"}
         pod = {
             "metadata": {
-                "name": name, "namespace": "users", "uid": name, "labels": labels,
+                "name": name, "namespace": where, "uid": name, "labels": labels,
                 "creationTimestamp": stamp(-age),
                 "ownerReferences": [] if warm else [reference | {"controller": True}],
             },
@@ -256,6 +257,20 @@ async def test_what_others_hold_of_a_node_is_known_by_the_schedulers_word():
     hall.sharing._settled_at = 0  # a while later
     await hall.look()
     assert hall.chosen("idle") == ["idle"]
+
+
+async def test_pods_of_namespaces_that_others_look_after_are_left_alone():
+    hall = Hall(gpus=1)
+    await hall.look()
+    hall.runs("idle", idle=700)
+    await hall.look()
+    hall.start("first", where="elsewhere")
+    assert hall.start("second", where="elsewhere")
+    await hall.look()
+    assert hall.chosen("idle") == []
+    assert hall.let_on == []
+    # They hold up nobody either.
+    assert not hall.start("mine")
 
 
 async def test_nobody_ends_for_warm_pods():
