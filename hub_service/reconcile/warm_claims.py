@@ -68,7 +68,10 @@ class WarmClaims:
         waiting = self._pods.store.by_index(BY_POOL, str(Key(namespace, name)))
         if not waiting or self._would_go_first(wanted):
             return
-        for pod in warm.candidates(waiting, wanted):
+        found = warm.candidates(waiting, wanted)
+        if not found:
+            log.info("kernel %s: no warm pod is ready that is like its own", key_of(item))
+        for pod in found:
             if uid_of(pod) not in self._being_claimed:
                 yield pod
 

@@ -45,7 +45,7 @@ from hub_service.kinds import (
 )
 
 # Given late: by the process itself, before the kernel's first line.
-_LATE = ("KERNEL_ID", "KERNEL_USERNAME", homes.WORKING_DIRECTORY)
+_LATE = ("KERNEL_ID", "KERNEL_USERNAME", "KERNEL_LANGUAGE", homes.WORKING_DIRECTORY)
 _OUR_LABELS = (LABEL_NAME, LABEL_COMPONENT, LABEL_MANAGED_BY)
 _PIPE = f"{CONNECTION_DIRECTORY}/claim"
 _PYTHON = re.compile(r"(.*/)?python(\d+(\.\d+)?)?")
@@ -118,8 +118,10 @@ def problem(pod: Object, *, encrypted: bool, home: bool, gpus: bool) -> str | No
         return "With encryption: curve kernels make a copy of their key first: use one or other."
     if _words(container) is None:
         return "Only kernels that are started by python -m can wait: see spec.command."
-    if any("$(KERNEL_" in word for word in _command(container)):
-        return "The command holds $(KERNEL_…), which is not known before somebody claims the pod."
+    values = [str(entry.get("value", "")) for entry in container.get("env") or []]
+    for text in [*_command(container), *values]:
+        if any(f"$({name})" in text for name in _LATE):
+            return f"{text!r} holds a variable which has no value before somebody claims the pod."
     for field in _PROBES:
         if container.get(field):
             return f"The template's container has a {field}, which a pod that waits would fail."

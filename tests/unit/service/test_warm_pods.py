@@ -7,7 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from elastic_spawner.gateway.environment import own_environment
 from hub_service import homes, kernel
+from hub_service.kernelspec import set_values
 from hub_service.kinds import name_of
 from hub_service.warm import pods
 from tests.unit.service.kernels import LATER, NOW, STAMP
@@ -28,7 +30,10 @@ def a_template(container=None, **pod_spec):
 
 
 def cold(template=None, **spec):
-    """The pod that would be made for a user's kernel."""
+    """The pod that would be made for a user's kernel, whose gateway adds variables of its own."""
+    template = copy.deepcopy(template or a_template())
+    own = own_environment(user="ada", kernel_id="0b2c", language="python")
+    set_values(template["spec"]["containers"][0], own)
     return kernel.desired_pod(
         {
             "metadata": {"name": "kernel-1", "namespace": "users", "uid": "u-1"},
@@ -39,7 +44,7 @@ def cold(template=None, **spec):
                 "kernelSpecName": "py",
                 "gateway": {"name": "gw"},
                 "connectionSecret": "kernel-1",
-                "template": template or a_template(),
+                "template": template,
                 **spec,
             },
         }
@@ -81,7 +86,12 @@ class TestWhichSpecs:
             (a_template({"command": ["xpython", "-f", "x"]}), {}, "python -m"),
             (a_template({"command": ["python3", "kernel.py", "-m", "x"]}), {}, "python -m"),
             (a_template({"command": ["python3", "-c", "-m", "x"]}), {}, "python -m"),
-            (a_template({"command": [*COMMAND, "$(KERNEL_ID)"]}), {}, "$(KERNEL_"),
+            (a_template({"command": [*COMMAND, "$(KERNEL_ID)"]}), {}, "'$(KERNEL_ID)' holds"),
+            (
+                a_template({"env": [{"name": "LANG", "value": "$(KERNEL_LANGUAGE)"}]}),
+                {},
+                "'$(KERNEL_LANGUAGE)' holds",
+            ),
             (a_template({"readinessProbe": {"exec": {}}}), {}, "readinessProbe"),
             (
                 a_template(
