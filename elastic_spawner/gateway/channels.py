@@ -24,6 +24,7 @@ from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.jsonerrors import JSONErrors
 from elastic_spawner.gateway.kernelmanager import ElasticKernelManager
 from elastic_spawner.gateway.kernels import ElasticMappingKernelManager
+from elastic_spawner.gateway.saving import is_only_ours
 
 _V1 = "v1.kernel.websocket.jupyter.org"
 _HEADER, _PARENT, _CONTENT, _BUFFERS = 0, 1, 3, 4  # parts of a message after its signature
@@ -210,6 +211,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         parts, channel = parts[1:], getattr(stream, "channel", "")
         if channel == "shell":
             self.manager.monitor.replied(self.session.unpack(parts[_PARENT]))
+        if channel == "iopub" and is_only_ours(parts):
+            return
         size = sum(map(len, parts))
         if size > self._limit - _ENVELOPE:
             self._leave_out(channel, parts, size)

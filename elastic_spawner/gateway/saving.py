@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -27,6 +28,15 @@ _MOST_TOLD = 1000
 def is_ours(message_id: object) -> bool:
     """Whether a message is one of the gateway's own before a cull."""
     return isinstance(message_id, str) and message_id.startswith(_ID_PREFIX)
+
+
+def is_only_ours(parts: Sequence[bytes]) -> bool:
+    """Whether clients need not see a message, by its parts: what such a request prints.
+
+    That the kernel is busy with it, they do see.
+    """
+    header, parent = parts[0], parts[1]
+    return _ID_PREFIX.encode() in parent and b'"status"' not in header
 
 
 class Output:
