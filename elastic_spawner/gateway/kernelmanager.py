@@ -399,14 +399,8 @@ class ElasticKernelManager(RemoteKernelManager):
 
     def _warn(self) -> None:
         """Tell clients of a cull that is near, and that it is put off."""
-        activity = self.monitor.activity
-        said = self._warnings.look(
-            self.resource,
-            activity.cell,
-            activity.last_activity,
-            timestamps.now(),
-            self.runtime.settings.page,
-        )
+        page = self.runtime.settings.page
+        said = self._warnings.look(self.resource, self.monitor.activity, timestamps.now(), page)
         if said is not None:
             self.clients.show(*said)
 

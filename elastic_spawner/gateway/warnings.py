@@ -6,34 +6,44 @@ brought up to date in place, where clients can do that, once the end is put off.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
 from uuid import uuid4
 
+from elastic_spawner.gateway.activity import Activity
 from hub_service import timestamps
-from hub_service.kinds import Object, Reason, status_of
+from hub_service.kinds import IDLE, Object, Reason, status_of
 
 
 @dataclass(frozen=True)
 class Warning:  # noqa: A001 - it is one
     """That a kernel ends at `deadline` unless something happens.
 
-    reason: a constant of the condition Culled.
+    decided: when the service found so. reason: a constant of the condition Culled.
     """
 
     deadline: datetime
+    decided: datetime
     reason: str = Reason.IDLE
+
+    def holds(self, activity: Activity) -> bool:
+        """Whether the kernel has not been used since: that puts every end off but that for age."""
+        if self.reason == Reason.MAXIMUM_AGE:
+            return True
+        return activity.execution_state == IDLE and activity.last_activity <= self.decided
 
 
 def of(kernel: Object | None) -> Warning | None:
     """What a JupyterKernel's status says its user is to be warned of; None: nothing."""
     culling: Object = status_of(kernel or {}).get("culling") or {}
     deadline = timestamps.parse(culling.get("deadline"))
-    if deadline is None or not culling.get("warnedAt"):
+    decided = timestamps.parse(culling.get("warnedAt"))
+    if deadline is None or decided is None:
         return None
-    return Warning(deadline, culling.get("reason") or Reason.IDLE)
+    return Warning(deadline, decided, culling.get("reason") or Reason.IDLE)
 
 
 def kept_until(kernel: Object | None) -> datetime | None:
@@ -81,31 +91,30 @@ class Display:
 
     def __init__(self) -> None:
         self._shown: Warning | None = None
-        self._id, self._cell = "", {}  # type: ignore[var-annotated]
+        self._id = ""
+        self._cell: Mapping[str, Any] = {}
 
     def look(
         self,
         kernel: Object | None,
-        cell: Any,
-        since: datetime,
+        activity: Activity,
         now: datetime,
         page: str | None,
     ) -> tuple[str, dict[str, Any], Any] | None:
-        """What is to be said now; None: nothing new.
-
-        cell: header of the cell that ran last. The others as for `told`.
-        """
+        """What is to be said now; None: nothing new. page: as for `told`."""
         warning, before = of(kernel), self._shown
+        if warning is not None and not warning.holds(activity):
+            warning = None
         if warning == before:
             return None
         self._shown = warning
         if warning is not None:
-            content = told(warning, since, now, page)
+            content = told(warning, activity.last_activity, now, page)
         elif before is not None:
             content = put_off(before, kept_until(kernel))
         if before is not None:
             return self._message("update_display_data", content)
-        self._id, self._cell = uuid4().hex, cell
+        self._id, self._cell = uuid4().hex, activity.cell
         return self._message("display_data", content)
 
     def _message(self, kind: str, content: dict[str, Any]) -> tuple[str, dict[str, Any], Any]:

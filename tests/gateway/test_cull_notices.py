@@ -14,7 +14,7 @@ import pytest
 from hub_service import timestamps
 from hub_service.kinds import JUPYTER_KERNEL_SPECS
 from tests.gateway.conftest import Gateway, spec
-from tests.gateway.support import Answer, Client, says
+from tests.gateway.support import DEADLINE, Answer, Client, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -32,6 +32,14 @@ async def step(
 ) -> Answer:
     body = {"idle_before": timestamps.microseconds(idle_before), "step": name, **more}
     return await gateway.service().request("POST", f"/api/kernels/{kernel}/cull", body)
+
+
+async def when_idle(client: Client, kernel: str) -> datetime:
+    """A moment from which the gateway, too, knows that the last cell is done."""
+    async with asyncio.timeout(DEADLINE):
+        while await client.state(kernel) != "idle":
+            pass
+    return now()
 
 
 @asynccontextmanager
@@ -64,6 +72,7 @@ async def test_a_cull_that_is_near_is_shown_below_the_last_cell(gateway: Gateway
         await channels.run("x = 1")
         cell = await channels.execute("x")
         await channels.result(cell)
+        await when_idle(alice, kernel)
         warned = {
             "deadline": timestamps.microseconds(deadline),
             "warnedAt": timestamps.microseconds(now()),
@@ -93,7 +102,7 @@ async def test_what_its_spec_names_is_run_and_told(gateway: Gateway) -> None:
     ):
         cell = await channels.execute("x = 41")
         await channels.result(cell)
-        idle = now()
+        idle = await when_idle(alice, kernel)
         assert (await step(gateway, kernel, "save", idle)).status == 409  # it isn't held
         assert (await step(gateway, kernel, "hold", idle)).status == 200
         answer = await step(gateway, kernel, "save", idle)
@@ -127,7 +136,7 @@ async def test_whoever_comes_back_while_it_saves_keeps_the_kernel(
         alice.channels(kernel) as channels,
     ):
         await channels.run("x = 1")
-        idle = now()
+        idle = await when_idle(alice, kernel)
         assert (await step(gateway, kernel, "hold", idle)).status == 200
         saving = asyncio.create_task(step(gateway, kernel, "save", idle))
         await channels.until(says("busy"))  # it has begun
@@ -159,7 +168,7 @@ async def test_what_fails_is_told_and_holds_nothing_up(
         alice.channels(kernel) as channels,
     ):
         await channels.run("x = 1")
-        idle = now()
+        idle = await when_idle(alice, kernel)
         await step(gateway, kernel, "hold", idle)
         saved = (await step(gateway, kernel, "save", idle)).body
         assert saved == {"saved": {"succeeded": False, "message": told}}

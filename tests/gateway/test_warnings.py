@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway import warnings
 from elastic_spawner.gateway.settings import GatewaySettings
 from hub_service import timestamps
@@ -12,7 +13,11 @@ from hub_service.kinds import Reason
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=55)
 DEADLINE = NOW + timedelta(minutes=5)
-CELL = {"msg_id": "the-cell"}
+CELL = {"msg_id": "the-cell", "msg_type": "execute_request"}
+USED = activities.published(
+    activities.passed_on(activities.started(SINCE), CELL, SINCE), "status", CELL, "busy", SINCE
+)
+IDLE = activities.done(activities.answered(USED, SINCE), CELL, SINCE)
 PAGE = "/services/elastic/"
 
 
@@ -29,13 +34,19 @@ def text(message):
     return message[1]["data"]["text/plain"]
 
 
-def look(display, item):
-    return display.look(item, CELL, SINCE, NOW, PAGE)
+def look(display, item, activity=IDLE):
+    return display.look(item, activity, NOW, PAGE)
 
 
 @pytest.mark.parametrize(
     "item",
-    [None, {}, kernel(), kernel(deadline="2026-01-01T12:00:00Z"), kernel(warnedAt="x")],
+    [
+        None,
+        {},
+        kernel(),
+        kernel(deadline="2026-01-01T12:00:00Z"),
+        kernel(warnedAt="2026-01-01T12:00:00Z"),
+    ],
     ids=["gone", "no status", "nothing noted", "a deadline is no warning", "no deadline"],
 )
 def test_nothing_to_warn_of(item):
@@ -62,7 +73,7 @@ def test_other_reasons_ask_for_other_things():
 
 
 def test_without_a_hub_there_is_no_page():
-    said = warnings.Display().look(warned(), CELL, SINCE, NOW, None)
+    said = warnings.Display().look(warned(), IDLE, NOW, None)
     assert text(said).endswith("Run a cell in it to go on with it.")
 
 
@@ -105,3 +116,14 @@ def test_a_deadline_that_moves():
 def test_the_page_is_under_the_hubs_base_url(hub, page):
     environment = {"ELASTIC_NAMESPACE": "n", "ELASTIC_GATEWAY_NAME": "g", "JUPYTERHUB_API_URL": hub}
     assert GatewaySettings.from_environment(environment).page == page
+
+
+def test_a_kernel_that_is_used_meanwhile_is_warned_of_its_age_alone():
+    working = activities.passed_on(IDLE, {**CELL, "msg_id": "next"}, NOW)
+    later = activities.passed_on(IDLE, {"msg_type": "comm_msg"}, NOW + timedelta(seconds=1))
+    for activity in (working, later):
+        assert look(warnings.Display(), warned(), activity) is None
+        assert look(warnings.Display(), warned(reason=Reason.MAXIMUM_AGE), activity) is not None
+        display = warnings.Display()
+        look(display, warned())
+        assert "goes on" in text(look(display, warned(), activity))
