@@ -196,6 +196,13 @@ class Person:
         page = (self.base / "services/elastic" / path).with_query(query)
         return await self._json("GET", page)
 
+    async def keep(self, kernel: str) -> dict[str, Any]:
+        """Keep an idle kernel of that resource's name for longer, as the service's page does."""
+        url = self.base / "services/elastic/"
+        await self._text("GET", url)
+        model: dict[str, Any] = await self._json("POST", url / "api/kernels" / kernel / "keep")
+        return model
+
     # -- the notebook server
 
     @property

@@ -157,5 +157,10 @@ def _last_activity(kernel: Object | None) -> float:
     return datetime.fromisoformat(activity["lastActivity"]).timestamp()
 
 
+def idle_since(kernel: Object | None) -> float:
+    """Since when a kernel is idle, in seconds since the epoch; 0 while it isn't."""
+    return _last_activity(kernel or {}) if _is_idle(kernel) else 0.0
+
+
 def _holds_its_resources(pod: Object) -> bool:
     return is_scheduled(pod) and pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")

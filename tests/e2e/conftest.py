@@ -51,6 +51,10 @@ c.KubeSpawner.modify_pod_hook = add_a_sidecar
 """
 
 
+# GPUs are waited for sooner than the rest; both are longer than the tests take.
+GPUS_SOONER = {"culling": {"gpu": {"idleTimeout": 1800}, "cpu": {"idleTimeout": 7200}}}
+
+
 @pytest.fixture(scope="session")
 def images() -> Images:
     return Images(os.environ.get("REGISTRY", Images.registry), os.environ.get("TAG", Images.tag))
@@ -90,7 +94,9 @@ def installation(images: Images, mode: Mode) -> Iterator[Installation]:
         pytest.skip("no cluster: KUBECONFIG is not set (`make test` sets one up)")
     way = by_chart if os.environ.get(by_chart.VARIABLE) else by_manifests
     profiles = f"\nc.KubeSpawner.profile_list += {mode.profiles!r}\n"
-    installed = way.install(images, mode.overrides, extra_config=GREEDY_NOTEBOOKS + profiles)
+    installed = way.install(
+        images, GPUS_SOONER | mode.overrides, extra_config=GREEDY_NOTEBOOKS + profiles
+    )
     if mode.has_class_data:
         give_out_class_data(images, installed.namespace)
     yield installed

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from demo.client import Person, RequestFailedError
 from demo.install import HUB_NAMESPACE, ROOT, Images, Installation, kubectl
@@ -144,6 +144,15 @@ def hub_pod() -> str:
 def in_hub(*command: str) -> str:
     """Run a command in the hub's container; returns what it printed."""
     return kubectl("-n", HUB_NAMESPACE, "exec", hub_pod(), "-c", "hub", "--", *command)
+
+
+async def until_listed(person: Person, wanted: Callable[[dict[str, Any]], bool]) -> float:
+    """Ask the notebook server, as JupyterLab does, until the list is as wanted; seconds it took."""
+    started = time.monotonic()
+    async with asyncio.timeout(10):
+        while not wanted((await person.kernelspecs())["kernelspecs"]):
+            pass
+    return time.monotonic() - started
 
 
 class Told(NamedTuple):

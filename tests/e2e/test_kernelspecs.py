@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from demo.client import Person, RequestFailedError
+from demo.client import RequestFailedError
 from demo.install import ROOT, Images, Installation, kubectl
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
@@ -21,21 +19,12 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube.client import Cluster
-from tests.e2e.support import House
+from tests.e2e.support import House, until_listed
 
 # What the product promises, from the change to the list in the notebook server.
 PROMISED_SECONDS = 2.0
 NAME = "added-later"
 GATEWAYS = "app.kubernetes.io/component=gateway"
-
-
-async def until_listed(person: Person, wanted: Callable[[dict[str, Any]], bool]) -> float:
-    """Ask the notebook server, as JupyterLab does, until the list is as wanted; seconds it took."""
-    started = time.monotonic()
-    async with asyncio.timeout(10):
-        while not wanted((await person.kernelspecs())["kernelspecs"]):
-            pass
-    return time.monotonic() - started
 
 
 async def test_a_spec_is_added_used_changed_and_removed_at_run_time(
