@@ -1,7 +1,7 @@
 """What people do on a day: made from published statistics, or read from a file.
 
 Sources. The statistics of interactive training in notebooks are those that Carver et al. give of
-Adobe's research cluster ("NotebookOS: A Replicated Notebook Platform for Interactive Training with
+notebooks at Adobe ("NotebookOS: A Replicated Notebook Platform for Interactive Training with
 On-Demand GPUs", ASPLOS 2026, arXiv 2503.20591): half of the trainings take two minutes at most,
 three quarters five; a session asks for the next one every five minutes in the median; nearly 70 %
 of the GPUs that are reserved are not used in their session's whole life, and all of them together
