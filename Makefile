@@ -163,6 +163,10 @@ attack: .venv/.installed $(OUR_CLUSTER) ## What a hostile user can try, on the d
 quota-races: venv ## Starts that race for a quota through two gateways: SEEDS=20; the last line is JSON
 	@.venv/bin/python -m tests.quota_races --seeds $(or $(SEEDS),20) $(EXISTING)
 
+.PHONY: test-prometheus
+test-prometheus: .venv/.installed ## What the service learns of GPUs from a real Prometheus, which is built first (minutes, once)
+	@.venv/bin/python -m pytest tests/prometheus
+
 .PHONY: test-z2jh
 test-z2jh: venv ## The end-to-end tests on a hub by Zero to JupyterHub's chart (Z2JH_CHART=folder or reference)
 	@REGISTRY=$(REGISTRY) TAG=$(TAG) .venv/bin/python -m tests.run $(EXISTING) chart chart-end-to-end
