@@ -141,14 +141,16 @@ def likeness(pod: Object) -> str:
     metadata = pod["metadata"]
     spec = copy.deepcopy(spec_of(pod))
     spec.pop("schedulingGates", None)
-    spec["volumes"] = [v for v in spec.get("volumes") or [] if v["name"] != _connection()]
+    spec["volumes"] = [
+        v for v in spec.get("volumes") or [] if v["name"] != kernel.CONNECTION_VOLUME
+    ]
     container = spec["containers"][podtemplate.kernel_index(pod)]
     entries = container.get("env") or []
     if any(entry.get("name") == homes.WORKING_DIRECTORY for entry in entries):
         container.pop("workingDir", None)
     container["env"] = [entry for entry in entries if entry.get("name") not in _LATE]
     mounts = container.get("volumeMounts") or []
-    container["volumeMounts"] = [m for m in mounts if m["name"] != _connection()]
+    container["volumeMounts"] = [m for m in mounts if m["name"] != kernel.CONNECTION_VOLUME]
     content = {
         "spec": spec,
         "labels": _of_template(metadata.get("labels") or {}),
@@ -171,11 +173,16 @@ def of_spec(spec: Object, pod: Object) -> Object:
     container.pop("args", None)
     container["startupProbe"] = _STARTED
     for mount in container.get("volumeMounts") or []:
-        if mount["name"] == _connection():
+        if mount["name"] == kernel.CONNECTION_VOLUME:
             mount.pop("readOnly", None)
-    memory = {"name": _connection(), "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+    memory = {
+        "name": kernel.CONNECTION_VOLUME,
+        "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"},
+    }
     volumes = result["spec"].get("volumes") or []
-    result["spec"]["volumes"] = [memory if v["name"] == _connection() else v for v in volumes]
+    result["spec"]["volumes"] = [
+        memory if v["name"] == kernel.CONNECTION_VOLUME else v for v in volumes
+    ]
     given = result["metadata"]
     revision = hashlib.sha256(f"{alike} {imports} {boot_text()}".encode()).hexdigest()[:32]
     result["metadata"] = {
@@ -271,10 +278,6 @@ def started(pod: Object, started: str | None) -> str | None:
     """Since when a pod is its kernel's: RFC 3339; not while it waited."""
     claimed = timestamps.parse(annotations_of(pod).get(ANNOTATION_CLAIMED_AT))
     return started if claimed is None or started is None else timestamps.seconds(claimed)
-
-
-def _connection() -> str:
-    return kernel.CONNECTION_VOLUME
 
 
 def _container(pod: Object) -> Object:
