@@ -14,8 +14,8 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,6 +41,7 @@ WEBHOOKS = Resource(
 )
 _PORT, _HEALTH_PORT = 19443, 18081
 _READY_WITHIN = 60.0
+_METRICS = Path("/etc/kueue/metrics/certs")
 
 
 def sources(version: str) -> Path:
@@ -78,7 +79,7 @@ async def running(
     configuration = folder / "configuration.yaml"
     configuration.write_text(yaml.safe_dump(_configuration(folder, namespace)))
     program = await asyncio.to_thread(manager, version)
-    with (folder / "kueue.log").open("w") as log:
+    with _certificates_of_metrics(folder), (folder / "kueue.log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
             str(program),
             f"--config={configuration}",
@@ -97,8 +98,22 @@ async def running(
             except ApiError as error:
                 if error.status != 404:
                     raise
-            process.terminate()
-            await process.wait()
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
+
+
+@contextmanager
+def _certificates_of_metrics(folder: Path) -> Iterator[None]:
+    """It does not start without, though it serves no metrics here; where it looks is fixed."""
+    _METRICS.parent.mkdir(parents=True)
+    try:
+        _METRICS.symlink_to(folder)
+        yield
+    finally:
+        _METRICS.unlink()
+        for made in (_METRICS.parent, _METRICS.parent.parent):
+            made.rmdir()
 
 
 def _address_of_this_machine() -> str:
@@ -113,7 +128,7 @@ def _configuration(folder: Path, namespace: str) -> Object:
     return {
         "apiVersion": "config.kueue.x-k8s.io/v1beta1",
         "kind": "Configuration",
-        "namespace": namespace,
+        "namespace": "kueue-system",
         "health": {"healthProbeBindAddress": f"127.0.0.1:{_HEALTH_PORT}"},
         "metrics": {"bindAddress": "0"},
         "webhook": {"port": _PORT, "certDir": str(folder)},
