@@ -83,6 +83,8 @@ class Culling:
         self._unsure = unsure
         self._observed = observed
         self._asked: dict[Key, Confirm] = {}
+        # Since when a gateway has said that a kernel is idle, while its report is on the way.
+        self._told: dict[Key, datetime] = {}
         self.is_overdue = is_overdue
 
     def look(self, key: Key, item: Object, answer: Active | Unknown | None) -> Look:
@@ -97,10 +99,15 @@ class Culling:
             return Look(_ASK_AGAIN)
         now, activity = timestamps.now(), activities.of(item)
         if answer is not None:
-            # Its report is on the way; until it arrives the gateway's word is the newest.
             if answer.execution_state != IDLE or answer.last_activity is None:
                 return Look(_ASK_SOON)
-            activity = replace(activity, idle_since=answer.last_activity)
+            self._told[key] = answer.last_activity
+        if (told := self._told.get(key)) is not None:
+            # Until the report arrives the gateway's word is the newest.
+            if activity.idle_since is None or activity.idle_since >= told:
+                del self._told[key]
+            else:
+                activity = replace(activity, idle_since=told)
         activity = self._observed(item, activity)
         verdict = culling.decide(item, activity, policy, self._demands(key), now)
         noted = notes.wanted(item, activity, policy, verdict, now)
@@ -156,6 +163,7 @@ class Culling:
     def drop(self, key: Key) -> None:
         """The kernel is gone."""
         self._asked.pop(key, None)
+        self._told.pop(key, None)
 
     def _policy(self, item: Object) -> Policy | None:
         policy = self._policies.of(item)

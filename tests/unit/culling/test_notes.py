@@ -1,6 +1,9 @@
 """What is noted in a kernel's `status.culling`."""
 
 from dataclasses import replace
+from pathlib import Path
+
+import yaml
 
 from hub_service.culling import Keep, Policy, Warn, decide, notes
 from hub_service.culling import activity as activities
@@ -28,6 +31,15 @@ def test_the_rules_from_the_beginning():
     assert noted(new(), 2) == SAID
     other = replace(RULES, idle_timeout=200)
     assert noted(new(), 2, SAID, other)["rule"] == "It ends after 200 s idle."
+
+
+def test_all_that_is_noted_is_kept_by_the_definition():
+    """What it doesn't name is dropped by the API server, and would be written again for ever."""
+    file = Path(__file__).parents[3] / "crds" / "jupyterkernels.yaml"
+    (version,) = yaml.safe_load(file.read_text())["spec"]["versions"]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    known = {*status["culling"]["properties"]}
+    assert {*notes.FIELDS} | {*noted(new(), 85)} <= known
 
 
 def test_a_warning_is_noted_once():
