@@ -7,6 +7,7 @@ import yaml
 
 from hub_service.culling import Keep, Policy, Warn, decide, notes
 from hub_service.culling import activity as activities
+from hub_service.culling.keeping import Kept, status_of_kept
 from tests.unit.culling.gateway import Gateway, a_kernel, at
 
 RULES = Policy(idle_timeout=100, warning=20, extension=50, extensions=2)
@@ -92,3 +93,17 @@ def test_what_is_noted_is_what_decides():
     assert again["deadline"] != warned["deadline"]
     item = a_kernel(new().reported, culling=again)
     assert isinstance(decide(item, activities.of(item), RULES, None, at(136)), Warn)
+
+
+def test_each_field_is_one_of_the_kind_s():
+    """The API server would drop another, and the service note it again at every look."""
+    path = Path(__file__).parents[3] / "crds" / "jupyterkernels.yaml"
+    (version,) = yaml.safe_load(path.read_text())["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    known = schema["culling"]["properties"].keys()
+    warned = noted(new(), 85, SAID)
+    kept = status_of_kept(Kept(at(200), 1, 1), at(90))["culling"]
+    assert len(warned) > len(SAID)
+    assert {*warned, *kept} <= set(known)
+    said = new().sent(2, "debug_request", "", "attach").left(3).reported
+    assert said.keys() <= schema["activity"]["properties"].keys()
