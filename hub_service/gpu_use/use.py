@@ -32,10 +32,12 @@ class Known:
 
 @dataclass(frozen=True)
 class Rule:
-    """fresh: how old an answer may be. keep_unknown: whether kernels with GPUs stay while there is
-    none. unused_after: for how long GPUs do nothing before that is noted; None: it is not.
+    """recent: what was in use so shortly before an answer is in use until the next one: samples
+    come late. fresh: how old an answer may be. keep_unknown: whether kernels with GPUs stay while
+    there is none. unused_after: for how long GPUs do nothing before that is noted; None: it is not.
     """
 
+    recent: timedelta
     fresh: timedelta
     keep_unknown: bool
     unused_after: timedelta | None
@@ -52,6 +54,13 @@ def pod_of(kernel: Object) -> Pod | None:
 def is_known(known: Known | None, rule: Rule, now: datetime) -> bool:
     """Whether there is an answer that is new enough."""
     return known is not None and now - known.at <= rule.fresh
+
+
+def in_use(kernel: Object, known: Known | None, rule: Rule) -> bool:
+    """Whether a kernel's GPUs are in use, by the last answer."""
+    pod = pod_of(kernel)
+    last = known.last_used.get(pod) if known is not None and pod is not None else None
+    return known is not None and last is not None and known.at - last <= rule.recent
 
 
 def observed(
@@ -71,6 +80,8 @@ def observed(
         return replace(
             activity, idle_since=None, occupation="idle, but whether its GPUs are is not known"
         )
+    if in_use(kernel, known, rule):
+        return replace(activity, idle_since=None, occupation="idle, but its GPUs are in use")
     last = known.last_used.get(pod)
     if last is None:
         return activity

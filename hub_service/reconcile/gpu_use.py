@@ -14,7 +14,7 @@ from datetime import datetime
 from hub_service import timestamps
 from hub_service.culling import Activity
 from hub_service.gpu_use.series import Series
-from hub_service.gpu_use.use import Known, Rule, is_known, observed, pod_of, unused_since
+from hub_service.gpu_use.use import Known, Rule, in_use, is_known, observed, pod_of, unused_since
 from hub_service.kinds import JUPYTER_KERNELS, Object, is_deleting, namespace_of, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.prometheus import Prometheus, PrometheusError
@@ -84,7 +84,7 @@ class GpuUse:
         for kernel in self._kernels.store:
             if pod_of(kernel) is None or not self._covers(namespace_of(kernel)):
                 continue
-            if flipped or self._was_used(kernel, before):
+            if flipped or self._has_turned(kernel, before):
                 self._look_at(key_of(kernel))
             if self._known is not None and now_known:
                 await self._note(kernel, self._known)
@@ -98,13 +98,9 @@ class GpuUse:
         known = self._known or Known(now)
         return known.followed_by(now, used, frozenset(measured))
 
-    def _was_used(self, kernel: Object, before: Known | None) -> bool:
-        """Whether a kernel whose user was warned has used its GPUs since."""
-        if self._known is None or not (status_of(kernel).get("culling") or {}).get("warnedAt"):
-            return False
-        pod = pod_of(kernel)
-        old = before.last_used.get(pod) if before and pod else None
-        return pod is not None and self._known.last_used.get(pod) != old
+    def _has_turned(self, kernel: Object, before: Known | None) -> bool:
+        """Whether a kernel's GPUs are in use now and were not, or the other way round."""
+        return in_use(kernel, self._known, self._rule) != in_use(kernel, before, self._rule)
 
     async def _note(self, kernel: Object, known: Known) -> None:
         """Have the status say since when GPUs do nothing, where that has begun or ended."""

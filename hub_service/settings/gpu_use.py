@@ -71,7 +71,9 @@ class GpuUseSettings(Section):
     def rule(self) -> Rule:
         """What follows from the answers."""
         after = timedelta(seconds=self.unused_after) if self.unused_after > 0 else None
-        return Rule(timedelta(seconds=4 * self.interval), self.when_unknown == "keep", after)
+        recent = timedelta(seconds=2 * self.interval + _STEP_SECONDS)
+        fresh = timedelta(seconds=4 * self.interval)
+        return Rule(recent, fresh, self.when_unknown == "keep", after)
 
 
 # No exporter is scraped much more often.

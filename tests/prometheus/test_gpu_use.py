@@ -42,7 +42,7 @@ class Cluster:
         self.store.record(item)
 
 
-def a_kernel(name: str, now: float, *, idle: float | None, gpus: int = 1, **culling: Any) -> Object:
+def a_kernel(name: str, now: float, *, idle: float | None, gpus: int = 1) -> Object:
     """Idle since so many minutes, or busy, in a pod that has run for two hours and a half."""
     moment = datetime.fromtimestamp(now, UTC)
     since = moment - timedelta(minutes=idle or 0)
@@ -59,7 +59,6 @@ def a_kernel(name: str, now: float, *, idle: float | None, gpus: int = 1, **cull
                 "lastActivity": timestamps.microseconds(since),
                 "idleSince": None if idle is None else timestamps.microseconds(since),
             },
-            "culling": culling,
         },
     }
 
@@ -110,8 +109,8 @@ async def test_gpus_in_use_extend_a_kernel_and_only_those(prometheus: Running) -
     await service.use.ask()
     minutes = {name: service.idle_minutes(f"kernel-{name}", now) for name in names}
     assert minutes == {
-        # A thread in the background that works on; the last sample is up to 15 s old.
-        "trains": pytest.approx(0, abs=0.5),
+        # A thread in the background that works on.
+        "trains": None,
         # One that has ended since.
         "trained": pytest.approx(50, abs=0.5),
         "reads": pytest.approx(100),
@@ -148,13 +147,12 @@ async def test_a_busy_kernel_whose_gpu_does_nothing_says_so_and_stays(prometheus
     assert isinstance(service.verdict("kernel-reads"), Keep)
 
 
-async def test_a_warned_kernel_whose_gpu_works_again_is_looked_at(prometheus: Running) -> None:
+async def test_a_kernel_is_looked_at_when_its_gpus_turn_to_work(prometheus: Running) -> None:
     now = prometheus.now
-    warned = {"warnedAt": timestamps.seconds(timestamps.now())}
     service = Service(
         prometheus.url,
-        a_kernel("kernel-trains", now, idle=100, **warned),
-        a_kernel("kernel-reads", now, idle=100, **warned),
+        a_kernel("kernel-trains", now, idle=100),
+        a_kernel("kernel-reads", now, idle=100),
     )
     await service.use.ask()
     service.looked_at.clear()
@@ -165,7 +163,7 @@ async def test_a_warned_kernel_whose_gpu_works_again_is_looked_at(prometheus: Ru
     assert known is not None
     an_hour = timedelta(hours=1)
     before = {pod: moment - an_hour for pod, moment in known.last_used.items()}
-    service.use._known = replace(known, at=known.at - an_hour, last_used=before)
+    service.use._known = replace(known, last_used=before)
     await service.use.ask()
     assert service.looked_at == ["kernel-trains"]
 

@@ -14,7 +14,7 @@ from hub_service.settings.gpu_use import GpuUseSettings
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 POD = ("users", "kernel-1")
 SERIES = Series("DCGM_FI_DEV_GPU_UTIL", 5, "namespace", "pod", 15)
-RULE = Rule(timedelta(minutes=2), True, timedelta(hours=1))
+RULE = Rule(timedelta(seconds=75), timedelta(minutes=2), True, timedelta(hours=1))
 IDLE = Activity(NOW - timedelta(minutes=30))
 
 
@@ -46,9 +46,16 @@ def decided(activity):
 
 def test_a_gpu_in_use_puts_off_the_end_of_a_kernel_that_is_idle_for_its_gateway():
     assert isinstance(decided(IDLE), Confirm)
-    activity = observed(a_kernel(), IDLE, known(last=1), RULE, NOW)
-    assert activity == Activity(ago(1))
-    assert decided(activity) == Keep(ago(1) + timedelta(seconds=1200), "until 12:19:00 UTC")
+    activity = observed(a_kernel(), IDLE, known(last=5), RULE, NOW)
+    assert activity == Activity(ago(5))
+    assert decided(activity) == Keep(ago(5) + timedelta(seconds=1200), "until 12:15:00 UTC")
+
+
+def test_a_gpu_that_was_in_use_at_the_last_answer_is_in_use_until_the_next_one():
+    # However short the time-out.
+    activity = observed(a_kernel(), IDLE, known(last=1.5), RULE, NOW)
+    assert activity == Activity(None, "idle, but its GPUs are in use")
+    assert decided(activity) == Keep(None, "idle, but its GPUs are in use")
 
 
 def test_a_gpu_that_was_in_use_before_the_last_cell_changes_nothing():
@@ -67,7 +74,7 @@ def test_what_is_not_known_is_not_idle(answer):
     activity = observed(a_kernel(), IDLE, answer, RULE, NOW)
     assert activity.idle_since is None
     assert isinstance(decided(activity), Keep)
-    ignoring = Rule(timedelta(minutes=2), False, None)
+    ignoring = Rule(timedelta(seconds=75), timedelta(minutes=2), False, None)
     assert observed(a_kernel(), IDLE, answer, ignoring, NOW) == IDLE
 
 
