@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service import timestamps
+from hub_service import kinds, timestamps
+from hub_service.kinds import Object
 from tests.gateway.conftest import Gateway
 from tests.gateway.support import Answer, says
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def cull(gateway: Gateway, kernel: str, idle_before: datetime) -> Answer:
-    body = {"idle_before": timestamps.microseconds(idle_before)}
+async def cull(gateway: Gateway, kernel: str, idle_before: datetime, **more: object) -> Answer:
+    body = {"idle_before": timestamps.microseconds(idle_before), **more}
     return await gateway.service().request("POST", f"/api/kernels/{kernel}/cull", body)
 
 
@@ -89,6 +90,53 @@ async def test_an_open_tab_is_no_activity(gateway: Gateway) -> None:
     async with alice.channels(kernel):
         answer = await cull(gateway, kernel, before)
         assert (answer.status, answer.body["sealed"]) == (200, True)
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_a_kernel_that_waits_for_its_user_or_a_debugger_is_not(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+    later = now() + timedelta(hours=1)
+    async with alice.channels(kernel) as channels:
+        asks = {"code": "x = input()", "silent": False, "allow_stdin": True}
+        cell = await channels.send("execute_request", asks)
+        await channels.until(lambda m: m["msg_type"] == "input_request")
+        assert (await cull(gateway, kernel, later)).status == 409
+        await channels.send("input_reply", {"value": "1"}, "stdin")
+        await channels.result(cell)
+
+        async def debug(command: str) -> None:
+            request = {"type": "request", "seq": 1, "command": command, "arguments": {}}
+            await channels.send("debug_request", request, "control")
+
+        def is_debugged(item: Object | None) -> bool:
+            said = kinds.status_of(item or {}).get("activity") or {}
+            return any((said.get("debuggingByPod") or {}).values())
+
+        await debug("debugInfo")  # as each tab does
+        await debug("attach")
+        await gateway.kernels.until(kernel, is_debugged)
+        assert (await cull(gateway, kernel, later)).status == 409
+        await debug("disconnect")
+        await gateway.kernels.until(kernel, lambda item: not is_debugged(item))
+        assert (await cull(gateway, kernel, later)).body["sealed"]
+    await alice.request("DELETE", f"/api/kernels/{kernel}")
+
+
+async def test_an_open_notebook_keeps_a_kernel_where_that_is_asked_for(gateway: Gateway) -> None:
+    alice = gateway.client("alice")
+    kernel = await alice.start()
+    unless_open = {"unless_connected": True}
+    async with alice.channels(kernel) as channels:
+        await channels.run("1")
+        assert (await cull(gateway, kernel, now(), **unless_open)).status == 409
+
+    def is_left(item: Object | None) -> bool:
+        said = kinds.status_of(item or {}).get("activity") or {}
+        return not said.get("connectionsByPod") and "lastConnected" in said
+
+    await gateway.kernels.until(kernel, is_left)
+    assert (await cull(gateway, kernel, now(), **unless_open)).body["sealed"]
     await alice.request("DELETE", f"/api/kernels/{kernel}")
 
 

@@ -7,22 +7,23 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from demo.install import Images, kubectl
-from hub_service import settings
+from hub_service import settings, timestamps
 from hub_service.groups import Group
-from hub_service.kinds import JUPYTER_KERNELS, Object, Resource
+from hub_service.kinds import JUPYTER_KERNELS, Object, Resource, name_of
 from hub_service.known_groups import FetchGroups
 from hub_service.kube import Cluster
 from hub_service.reconcile.culling import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
 from hub_service.servers import Server
 from hub_service.worker import Worker
+from tests.integration.gateway_stand_in import StandIn, listening
 from tests.integration.support import Observed
 from tests.real_hub import SERVICE_TOKEN, RealHub, real_hub
 
@@ -189,3 +190,46 @@ def remove(cluster: Cluster, namespace: str) -> Callable[..., Any]:
         await cluster.delete(resource, namespace, name)
 
     return delete
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[StandIn]:
+    """A gateway that answers what the test tells it to."""
+    async with listening() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def serving(running: Any, stand_in: StandIn) -> Any:
+    """The worker, with the stand-in for every gateway."""
+
+    def run(timeout: int, **sections: Any) -> Any:
+        return running(
+            gateway_urls=lambda _name, _namespace: [stand_in.url],
+            **({"culling": {"idleTimeout": timeout}} | sections),
+        )
+
+    return run
+
+
+@pytest.fixture
+def report(cluster: Cluster, namespace: str) -> Any:
+    """Writes a kernel's activity as its gateway would; None takes a field away."""
+
+    async def write(kernel: Object, state: str, *, seconds_ago: float = 0, **more: Any) -> None:
+        moment = timestamps.microseconds(datetime.now(UTC) - timedelta(seconds=seconds_ago))
+        activity = {
+            "executionState": state,
+            "lastActivity": moment,
+            "idleSince": moment if state == "idle" else None,
+            **more,
+        }
+        await cluster.merge_patch(
+            JUPYTER_KERNELS,
+            namespace,
+            name_of(kernel),
+            {"status": {"activity": activity}},
+            subresource="status",
+        )
+
+    return write

@@ -1,101 +1,24 @@
-"""Idle kernels end, with the gateway's consent. The gateway here is a small real HTTP server."""
+"""Idle kernels end, with the gateway's consent. The gateway here is a stand-in."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from hub_service import timestamps
-from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNELS, Object, condition, name_of, spec_of
+from hub_service.kinds import JUPYTER_GATEWAYS, Object, condition, name_of, spec_of
 from hub_service.kube import Cluster
+from tests.integration.gateway_stand_in import StandIn
 from tests.integration.support import DEADLINE, Observed
-
-
-class Gateway:
-    """Answers what the test tells it to, and notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.answer: tuple[int, Any] = (200, {"sealed": True})
-        self.asked: list[tuple[str, str, Object]] = []
-        self.url = ""
-        self._changed = asyncio.Condition()
-
-    async def cull(self, request: web.Request) -> web.Response:
-        async with self._changed:
-            self.asked.append(
-                (
-                    request.match_info["kernel"],
-                    request.headers["Authorization"],
-                    await request.json(),
-                )
-            )
-            self._changed.notify_all()
-        status, body = self.answer
-        return web.json_response(body, status=status)
-
-    async def was_asked(self, times: int) -> None:
-        async with asyncio.timeout(DEADLINE), self._changed:
-            await self._changed.wait_for(lambda: len(self.asked) >= times)
-
-
-@pytest.fixture
-async def stand_in() -> AsyncIterator[Gateway]:
-    gateway = Gateway()
-    application = web.Application()
-    application.router.add_post("/api/kernels/{kernel}/cull", gateway.cull)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    gateway.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield gateway
-    await runner.cleanup()
-
-
-@pytest.fixture
-def serving(running: Any, stand_in: Gateway) -> Any:
-    """The worker, with the stand-in for every gateway."""
-
-    def run(timeout: int, **sections: Any) -> Any:
-        return running(
-            gateway_urls=lambda _name, _namespace: [stand_in.url],
-            **({"culling": {"idleTimeout": timeout}} | sections),
-        )
-
-    return run
-
-
-@pytest.fixture
-def report(cluster: Cluster, namespace: str) -> Any:
-    """Writes a kernel's activity as its gateway would."""
-
-    async def write(kernel: Object, state: str, *, seconds_ago: float = 0) -> None:
-        moment = timestamps.microseconds(datetime.now(UTC) - timedelta(seconds=seconds_ago))
-        activity = {
-            "executionState": state,
-            "lastActivity": moment,
-            "idleSince": moment if state == "idle" else None,
-        }
-        await cluster.merge_patch(
-            JUPYTER_KERNELS,
-            namespace,
-            name_of(kernel),
-            {"status": {"activity": activity}},
-            subresource="status",
-        )
-
-    return write
-
 
 GATEWAY = {"gateway": {"name": "shared"}}
 
 
 async def test_an_idle_kernel_ends(
-    serving: Any, start: Any, report: Any, observed: Observed, stand_in: Gateway
+    serving: Any, start: Any, report: Any, observed: Observed, stand_in: StandIn
 ) -> None:
     async with serving(2):
         kernel = await observed.phase(await start(**GATEWAY), "Running")
@@ -116,7 +39,7 @@ async def test_an_idle_kernel_ends(
 
 
 async def test_a_kernel_that_got_busy_meanwhile_stays(
-    serving: Any, start: Any, report: Any, observed: Observed, stand_in: Gateway
+    serving: Any, start: Any, report: Any, observed: Observed, stand_in: StandIn
 ) -> None:
     now = timestamps.microseconds(datetime.now(UTC))
     stand_in.answer = (409, {"sealed": False, "execution_state": "busy", "last_activity": now})
@@ -139,7 +62,7 @@ async def test_a_kernel_that_got_busy_meanwhile_stays(
 
 
 async def test_an_idle_kernel_that_was_active_since_is_asked_again_in_time(
-    serving: Any, start: Any, report: Any, observed: Observed, stand_in: Gateway
+    serving: Any, start: Any, report: Any, observed: Observed, stand_in: StandIn
 ) -> None:
     async with serving(2):
         kernel = await observed.phase(await start(**GATEWAY), "Running")
@@ -163,7 +86,7 @@ async def test_unknown_is_not_idle(
     start: Any,
     report: Any,
     observed: Observed,
-    stand_in: Gateway,
+    stand_in: StandIn,
     answer: tuple[int, Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -212,7 +135,7 @@ async def test_the_services_token_goes_to_gateways_that_exist_only(
     start: Any,
     report: Any,
     observed: Observed,
-    stand_in: Gateway,
+    stand_in: StandIn,
 ) -> None:
     async with serving(1):
         astray = await observed.phase(await start(gateway={"name": "not-there"}), "Running")
@@ -238,7 +161,7 @@ async def test_a_shorter_time_out_acts_at_once(
     start: Any,
     report: Any,
     observed: Observed,
-    stand_in: Gateway,
+    stand_in: StandIn,
 ) -> None:
     async with serving(3600, gateway={"name": "shared", "image": "elastic/none:none"}):
         kernel = await observed.phase(await start(**GATEWAY), "Running")
@@ -254,7 +177,7 @@ async def test_a_shorter_time_out_acts_at_once(
 
 
 async def test_kernels_of_a_lost_server_end_once_they_are_idle(
-    serving: Any, start: Any, report: Any, observed: Observed, stand_in: Gateway
+    serving: Any, start: Any, report: Any, observed: Observed, stand_in: StandIn
 ) -> None:
     here = {"", "second"}
 
@@ -275,7 +198,7 @@ async def test_kernels_of_a_lost_server_end_once_they_are_idle(
 
 
 async def test_kernels_of_no_server_wait_for_none(
-    serving: Any, start: Any, report: Any, observed: Observed, stand_in: Gateway
+    serving: Any, start: Any, report: Any, observed: Observed, stand_in: StandIn
 ) -> None:
     async def servers_of(_user: str) -> frozenset[str]:
         return frozenset()
