@@ -13,7 +13,6 @@ from hub_service.kinds import Object, status_of
 
 _OF_WARNING = ("deadline", "reason", "message", "warnedAt")
 _OF_KEEPING = ("keptUntil", "keptAt", "extensions")
-FIELDS = ("rule", "policy", *_OF_WARNING, *_OF_KEEPING)
 
 
 def with_rules(kernel: Object, policy: Policy) -> Object:

@@ -34,15 +34,6 @@ def test_the_rules_from_the_beginning():
     assert noted(new(), 2, SAID, other)["rule"] == "It ends after 200 s idle."
 
 
-def test_all_that_is_noted_is_kept_by_the_definition():
-    """What it doesn't name is dropped by the API server, and would be written again for ever."""
-    file = Path(__file__).parents[3] / "crds" / "jupyterkernels.yaml"
-    (version,) = yaml.safe_load(file.read_text())["spec"]["versions"]
-    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
-    known = {*status["culling"]["properties"]}
-    assert {*notes.FIELDS} | {*noted(new(), 85)} <= known
-
-
 def test_a_warning_is_noted_once():
     first = noted(new(), 85, SAID)
     assert first["deadline"] == "2030-01-01T12:01:41.000000Z"
