@@ -18,6 +18,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.answer: tuple[int, Any] = (200, {"sealed": True})
+        self.answers: dict[str, tuple[int, Any]] = {}  # to certain steps
         self.asked: list[tuple[str, str, Object]] = []
         self.url = ""
         self._changed = asyncio.Condition()
@@ -32,7 +33,8 @@ class StandIn:
                 )
             )
             self._changed.notify_all()
-        status, body = self.answer
+        step = self.asked[-1][2].get("step", "")
+        status, body = self.answers.get(step, self.answer)
         return web.json_response(body, status=status)
 
     async def was_asked(self, times: int) -> None:
