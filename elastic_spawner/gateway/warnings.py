@@ -122,10 +122,10 @@ class Display:
 
 
 def _in(moment: datetime, now: datetime) -> str:
-    seconds = max((moment - now).total_seconds(), 0)
-    if seconds < 90:
-        return f"in {seconds:.0f} seconds"
-    return f"in {seconds / 60:.0f} minutes"
+    seconds = round(max((moment - now).total_seconds(), 0))
+    if seconds == 1:
+        return "in 1 second"
+    return f"in {seconds} seconds" if seconds < 90 else f"in {seconds / 60:.0f} minutes"
 
 
 def _shown(sentence: str, page: str | None = None) -> dict[str, Any]:

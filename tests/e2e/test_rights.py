@@ -24,6 +24,7 @@ ALLOWED: list[tuple[str, str, str, str]] = [
     ("only-spawner", "create", "persistentvolumeclaims", USERS),
     ("only-spawner", "deletecollection", f"jupyterkernels.{GROUP}", USERS),
     ("only-service", "create", "pods", USERS),
+    ("only-service", "patch", "pods", USERS),  # their gate, and whose a warm one is
     ("only-service", "patch", f"jupyterkernels/status.{GROUP}", USERS),
     ("only-service", "get", "secrets", USERS),
     ("elastic-gateway", "create", f"jupyterkernels.{GROUP}", USERS),
@@ -39,11 +40,11 @@ DENIED: list[tuple[str, str, str, str]] = [
     ("only-spawner", "create", "rolebindings.rbac.authorization.k8s.io", USERS),
     ("only-spawner", "create", "pods", HUB),
     ("only-spawner", "create", "pods", SYSTEM),
-    # The service makes no kernels, changes no pods, and is nothing outside of that namespace.
+    # The service makes no kernels, says nothing of pods, and is nothing outside of that namespace.
     ("only-service", "create", f"jupyterkernels.{GROUP}", USERS),
     ("only-service", "patch", f"jupyterkernels.{GROUP}", USERS),
     ("only-service", "patch", f"jupyterkernelspecs.{GROUP}", USERS),
-    ("only-service", "patch", "pods", USERS),
+    ("only-service", "patch", "pods/status", USERS),
     ("only-service", "create", "serviceaccounts/token", USERS),
     ("only-service", "create", "roles.rbac.authorization.k8s.io", USERS),
     ("only-service", "bind", "clusterroles.rbac.authorization.k8s.io", ""),
