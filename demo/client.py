@@ -176,10 +176,20 @@ class Person:
         return model
 
     async def delete_others(self) -> None:
-        """Delete everybody else's accounts, servers and volumes; for an administrator."""
-        for model in await self._json("GET", self.base / "hub/api/users"):
-            if model["name"] != self.name:
-                await self._text("DELETE", self.base / "hub/api/users" / model["name"])
+        """Delete everybody else's accounts, servers and volumes; for an administrator.
+
+        A server that is starting or stopping is waited for: the hub deletes nobody before.
+        """
+        users = self.base / "hub/api/users"
+        async with asyncio.timeout(60):
+            while True:
+                others = [one for one in await self._json("GET", users) if one["name"] != self.name]
+                for model in others:
+                    if not _is_pending(model):
+                        await self._text("DELETE", users / model["name"])
+                if not any(map(_is_pending, others)):
+                    return
+                await asyncio.sleep(0.2)
 
     async def make_group(self, name: str, *users: str) -> None:
         """Make a group of these users; for an administrator."""
@@ -320,6 +330,11 @@ class Person:
 
     async def _json(self, method: str, url: URL, **kwargs: Any) -> Any:
         return json.loads(await self._text(method, url, **kwargs))
+
+
+def _is_pending(user: dict[str, Any]) -> bool:
+    servers = user.get("servers") or {}
+    return bool(user.get("pending")) or any(one.get("pending") for one in servers.values())
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
