@@ -12,6 +12,9 @@ from aiohttp import web
 from hub_service.kinds import Object
 from tests.integration.support import DEADLINE
 
+# Of kernels that it serves.
+GATEWAY = {"gateway": {"name": "shared"}}
+
 
 class StandIn:
     """Answers what the test tells it to, and notes what it was asked."""

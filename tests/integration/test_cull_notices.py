@@ -10,10 +10,8 @@ from hub_service import timestamps
 from hub_service.culling.keeping import Kept, NotKept
 from hub_service.kinds import EVENTS, Object, condition, status_of
 from hub_service.kube import Cluster
-from tests.integration.gateway_stand_in import StandIn
+from tests.integration.gateway_stand_in import GATEWAY, StandIn
 from tests.integration.support import Observed, reflecting, until
-
-GATEWAY = {"gateway": {"name": "shared"}}
 
 
 async def test_a_user_who_is_warned_keeps_the_kernel_once(

@@ -11,10 +11,8 @@ import pytest
 from hub_service import timestamps
 from hub_service.kinds import JUPYTER_GATEWAYS, Object, condition, name_of, spec_of
 from hub_service.kube import Cluster
-from tests.integration.gateway_stand_in import StandIn
+from tests.integration.gateway_stand_in import GATEWAY, StandIn
 from tests.integration.support import DEADLINE, Observed
-
-GATEWAY = {"gateway": {"name": "shared"}}
 
 
 async def test_an_idle_kernel_ends(

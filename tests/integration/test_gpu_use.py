@@ -13,10 +13,8 @@ from aiohttp import web
 
 from hub_service import timestamps
 from hub_service.kinds import Object, name_of, spec_of
+from tests.integration.gateway_stand_in import GATEWAY, StandIn
 from tests.integration.support import Observed
-from tests.integration.test_culling import GATEWAY, Gateway, report, serving, stand_in
-
-__all__ = ["report", "serving", "stand_in"]
 
 GPU = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
 
@@ -64,7 +62,7 @@ async def test_a_kernel_stays_while_its_gpu_is_in_use_or_nothing_is_known_of_it(
     report: Any,
     namespace: str,
     observed: Observed,
-    stand_in: Gateway,
+    stand_in: StandIn,
     prometheus: Prometheus,
 ) -> None:
     async def others_end(owner: str) -> None:
