@@ -103,8 +103,10 @@ class Ledger:
                 try:
                     async with asyncio.timeout(_LAST):
                         await self.write()
-                except (ApiError, TimeoutError) as error:
+                except ApiError as error:
                     log.warning("ledger: not written at the end: %s", error)
+                except TimeoutError:
+                    log.warning("ledger: not written at the end: no answer within %s s", _LAST)
 
     async def write(self) -> None:
         """Write what was booked up to now. Raises ApiError."""

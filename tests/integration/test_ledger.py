@@ -101,7 +101,7 @@ async def test_it_goes_on_where_the_service_before_has_stopped(
 
     # It ends while the next service acts.
     async with running(fetch_groups=staff) as worker:
-        await until(lambda: worker.kernels.store.get(key) is not None)
+        await observed.phase(await start("bob"), "Running")  # it acts
         await report_activity(cluster, kernel, "idle")
         await until(
             lambda: (
