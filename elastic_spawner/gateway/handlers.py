@@ -116,11 +116,12 @@ class KernelsHandler(AuthenticatedHandler):
         try:
             manager = await self._starting
         except asyncio.CancelledError as error:
-            raise KernelError(
-                503,
-                "StartGivenUp",
-                "The start was given up: its client has gone, or the gateway is stopping.",
-            ) from error
+            if self.runtime.is_stopping:
+                message = "The gateway is stopping: start the kernel again."
+                raise KernelError(503, "StartGivenUp", message) from error
+            # Or the client has gone, and nobody reads this.
+            message = "The kernel was shut down while it started."
+            raise KernelError(410, "KernelDeleted", message) from error
         self.set_status(201)
         self.set_header("Location", f"/api/kernels/{manager.kernel_id}")
         self.finish(manager.model())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hub_service.kinds import JUPYTER_GATEWAYS
+from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNELS
 from tests.gateway.conftest import Gateway
 from tests.gateway.support import DEADLINE, V1, Client, says, shown
 
@@ -152,6 +152,25 @@ async def test_a_start_that_no_notebook_is_connected_to_ends(gateway: Gateway, r
         model = (await eve.request("GET", f"/api/kernels/{kernel}")).body
         assert model["execution_state"] == "dead"
         assert "no notebook was connected to it" in model["reason"]
+
+
+async def test_a_kernel_that_is_shut_down_while_its_start_is_awaited(gateway: Gateway) -> None:
+    fay = gateway.client("fay")
+    gate = gateway.kernels.gates["fay"] = asyncio.Event()
+    started = asyncio.create_task(fay.request("POST", "/api/kernels", {"name": "python"}))
+    try:
+        mine: list[str] = []
+        while not mine and not started.done():
+            listed = await gateway.cluster.list(JUPYTER_KERNELS, gateway.namespace)
+            specs = [item["spec"] for item in listed["items"]]
+            mine = [spec["kernelID"] for spec in specs if spec["owner"] == "fay"]
+        await fay.request("DELETE", f"/api/kernels/{mine[0]}")
+        answer = await started
+    finally:
+        gate.set()
+        del gateway.kernels.gates["fay"]
+    assert (answer.status, answer.body["reason"]) == (410, "KernelDeleted")
+    assert answer.body["message"] == "The kernel was shut down while it started."
 
 
 async def test_thirty_kernels_start_at_once_beside_one_that_waits(gateway: Gateway) -> None:
