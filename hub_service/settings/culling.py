@@ -20,12 +20,13 @@ _Extensions = Annotated[int, Field(strict=True, ge=0, le=1000, json_schema_extra
 _Flag = Annotated[bool, Field(strict=True)]
 
 
-def _check_warning(warning: int | None, name: str, seconds: int | None) -> None:
-    if warning is not None and seconds is not None and 0 < seconds <= warning:
-        raise ValueError(
-            f"warning: {warning} s before an end is no less than {name}, {seconds} s: write a "
-            "shorter warning, or 0 for none"
-        )
+def _check_warning(warning: int | None, idle_timeout: int | None, max_age: int | None) -> None:
+    for name, seconds in (("idleTimeout", idle_timeout), ("maxAge", max_age)):
+        if warning is not None and seconds is not None and 0 < seconds <= warning:
+            raise ValueError(
+                f"warning: {warning} s before an end is no less than {name}, {seconds} s: write a "
+                "shorter warning, or 0 for none"
+            )
 
 
 class CullingRules(Section):
@@ -57,8 +58,7 @@ class CullingRules(Section):
 
     @model_validator(mode="after")
     def _warned_in_time(self) -> Self:
-        for name, seconds in (("idleTimeout", self.idle_timeout), ("maxAge", self.max_age)):
-            _check_warning(self.warning, name, seconds)
+        _check_warning(self.warning, self.idle_timeout, self.max_age)
         return self
 
     @property
@@ -125,8 +125,7 @@ class CullingSettings(Section):
 
     @model_validator(mode="after")
     def _warned_in_time(self) -> Self:
-        for name, seconds in (("idleTimeout", self.idle_timeout), ("maxAge", self.max_age)):
-            _check_warning(self.warning, name, seconds)
+        _check_warning(self.warning, self.idle_timeout, self.max_age)
         return self
 
     @property

@@ -9,10 +9,8 @@ from demo.install import kubectl
 from hub_service import timestamps
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, Object, name_of, spec_of, status_of
 from hub_service.kube import Cluster
-from tests.integration.gateway_stand_in import StandIn
+from tests.integration.gateway_stand_in import GATEWAY, StandIn
 from tests.integration.support import Observed, an_object
-
-GATEWAY = {"gateway": {"name": "shared"}}
 
 
 def noted(kernel: Object) -> Object:
