@@ -65,10 +65,17 @@ async def run():
     await websocket.write_message(json.dumps({
         "header": header, "parent_header": {}, "metadata": {}, "channel": "shell", "buffers": [],
         "content": {"code": "print(6 * 7)", "silent": False, "allow_stdin": False}}))
+    printed = ""
     while True:
         message = json.loads(await websocket.read_message())
-        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
-            return message["content"]["text"]
+        if message["parent_header"].get("msg_id") != header["msg_id"]:
+            continue
+        if message["msg_type"] == "clear_output":  # of what it waited for, until it ran
+            printed = ""
+        elif message["msg_type"] == "stream":
+            printed += message["content"]["text"]
+        elif message["content"].get("execution_state") == "idle":
+            return printed
 print(json.dumps([kernel, asyncio.run(asyncio.wait_for(run(), 60))]))
 """
 
