@@ -17,7 +17,7 @@ from jupyter_client.session import Session
 from hub_service.kinds import PODS, SECRETS, Object
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
-from hub_service.podsecurity import hardened
+from hub_service.pods.podsecurity import hardened
 
 _PORTS = {
     "shell_port": 52317,

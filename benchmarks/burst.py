@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.service import GATEWAY, SPEC, each, fresh_namespace, service
 from demo.observe import watching
-from hub_service import kernel
+from hub_service.kernels import kernel
 from hub_service.kinds import JUPYTER_KERNELS, PODS, Object, name_of, status_of
 from hub_service.kube import Cluster, Key, Reflector
 

@@ -22,7 +22,7 @@ from hub_service.kinds import (
 from hub_service.kube import ApiError, Cluster
 from hub_service.kube.reflector import Reflector
 from hub_service.names import safe_label
-from hub_service.podsecurity import hardened
+from hub_service.pods.podsecurity import hardened
 
 GPU = "nvidia.com/gpu"
 NODES = Resource("", "v1", "nodes", "Node")

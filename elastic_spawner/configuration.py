@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from elastic_spawner.spawner import ElasticSpawner
-from hub_service import gateway
 from hub_service import settings as elastic_settings
+from hub_service.gateways import gateway
 from hub_service.names import kernels_scope
 from hub_service.settings import Settings, SettingsError
 

@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from elastic_spawner import user_gateway
 from elastic_spawner.errors import StartError
-from hub_service import kinds, server_stops, timestamps
+from hub_service import kinds, timestamps
+from hub_service.hub import server_stops
+from hub_service.hub.server_stops import Stop, with_new
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.server_stops import Stop, with_new
 
 log = logging.getLogger(__name__)
 

@@ -21,13 +21,15 @@ from elastic_spawner.errors import StartError
 from elastic_spawner.gpus import without_gpus
 from elastic_spawner.kernels_at_stop import KnowsWhyItStops
 from elastic_spawner.progress import Notices, merged
-from hub_service import gateway, kinds, podsecurity
+from hub_service import kinds
+from hub_service.gateways import gateway
 from hub_service.homes import Mount, with_shared
 from hub_service.kube import Cluster
 from hub_service.names import safe_label
 from hub_service.namespaces import labels_of_namespace
-from hub_service.notebook_config import file_text, with_notebook_config
-from hub_service.notebook_environment import notebook_environment
+from hub_service.notebooks.notebook_config import file_text, with_notebook_config
+from hub_service.notebooks.notebook_environment import notebook_environment
+from hub_service.pods import podsecurity
 
 # The hub gives up on a start at `start_timeout` with words of its own; the gateway's say more.
 _MARGIN = 5.0

@@ -20,8 +20,9 @@ from pathlib import Path
 from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
-from hub_service import answers, metrics, settings
-from hub_service.hub import HubClient
+from hub_service import settings
+from hub_service.api import answers, metrics
+from hub_service.hub.client import HubClient
 from hub_service.kinds import MANAGER
 from hub_service.kube import Cluster, ConfigurationError
 from hub_service.kube.identity import identity
@@ -115,7 +116,7 @@ def _pages(config: Settings, worker: Worker, environment: Mapping[str, str]) -> 
     # Only here: without a hub, JupyterHub's modules are memory that nobody uses.
     from jupyterhub.services.auth import HubOAuth
 
-    from hub_service import web
+    from hub_service.api import web
 
     return web.application(
         prefix=environment["JUPYTERHUB_SERVICE_PREFIX"],

@@ -13,7 +13,6 @@ import posixpath
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from hub_service import podtemplate
 from hub_service.kinds import (
     ANNOTATION_HOME,
     ANNOTATION_HOME_CLAIM,
@@ -33,6 +32,7 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.names import user_slug
+from hub_service.pods import podtemplate
 
 # What a volume may be made of to be a user's: others end with the notebook's pod, or are its own.
 _LASTING = ("persistentVolumeClaim", "nfs")

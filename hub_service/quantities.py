@@ -6,8 +6,8 @@ import re
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
-from hub_service import podtemplate
 from hub_service.kinds import Object
+from hub_service.pods import podtemplate
 
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _BINARY = {f"{letter}i": Decimal(1024) ** n for n, letter in enumerate("KMGTPE", 1)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from hub_service import homes, liveness, replicas, timestamps
+from hub_service import homes, timestamps
+from hub_service.gateways import replicas
+from hub_service.kernels import liveness
 from hub_service.kinds import (
     COMPONENT_GATEWAY,
     COMPONENT_HUBS_NOTEBOOK,

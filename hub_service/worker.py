@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from hub_service import group_limits
+from hub_service.api.metrics import Metrics
 from hub_service.controllers import Controllers
 from hub_service.controllers.rules import policies_of
+from hub_service.hub.known_groups import FetchGroups, KnownGroups
 from hub_service.kinds import MANAGER
-from hub_service.known_groups import FetchGroups, KnownGroups
 from hub_service.kube import Cluster
 from hub_service.kube.leader import Leader
 from hub_service.kube.lease import Timing
-from hub_service.metrics import Metrics
+from hub_service.quotas import group_limits
 from hub_service.reconcile.culling import GatewayUrls
 from hub_service.reconcile.keeping import Keeper
 from hub_service.reconcile.ledger_days import LedgerDays

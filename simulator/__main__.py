@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import quantiles
 
 from hub_service.culling import Rules
-from hub_service.limits import KERNELS, Limit, Source
+from hub_service.quotas.limits import KERNELS, Limit, Source
 from hub_service.settings.culling import CullingSettings
 from simulator import plot, trace
 from simulator.day import Costs, Day, Strategy

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from hub_service import culling, quota, timestamps
+from hub_service import culling, timestamps
 from hub_service.culling import Confirm, Demand, Policy, Rules
 from hub_service.culling import activity as activities
 from hub_service.culling import policy as policies
 from hub_service.culling.decide import reclaimable_from
 from hub_service.kinds import ADMITTED, BUSY, IDLE, RUNNING, Object, Phase
-from hub_service.limits import Limit
+from hub_service.quotas import quota
+from hub_service.quotas.limits import Limit
 from hub_service.sharing.line import Entrance, Waiting, fair_order
 from hub_service.sharing.room import Room
 from hub_service.sharing.victims import Holder, victims

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from elastic_spawner.gateway.activity import Activity
 from elastic_spawner.gateway.kernel_resource import Ending
-from hub_service.activity import Why
+from hub_service.gateways.activity import Why
+from hub_service.kernels.saving import Outcome
 from hub_service.kinds import BUSY, STARTING, Reason
-from hub_service.saving import Outcome
 
 
 def of_kernel(ending: Ending, activity: Activity, *, restartable: bool) -> Ending:

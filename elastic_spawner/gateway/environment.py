@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub_service.parameters import RESERVED_VARIABLES
+from hub_service.kernelspecs.parameters import RESERVED_VARIABLES
 
 _PREFIX = "KERNEL_"
 _TIMEOUT = "KERNEL_LAUNCH_TIMEOUT"

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from elastic_spawner.gateway.identity import Identity
-from hub_service import kinds, server_stops
+from hub_service import kinds
+from hub_service.hub import server_stops
 from hub_service.kinds import Object
 from hub_service.kube import Key, Reflector
 

@@ -32,8 +32,8 @@ from elastic_spawner.gateway.kernelspecs import SpecCatalog
 from elastic_spawner.gateway.proxy import KernelStart
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import timestamps
-from hub_service.activity import Why
-from hub_service.saving import Outcome
+from hub_service.gateways.activity import Why
+from hub_service.kernels.saving import Outcome
 
 
 class JSONHandler(JSONErrors, web.RequestHandler):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hub_service import kinds, podtemplate
+from hub_service import kinds
+from hub_service.pods import podtemplate
 
 # A spec's name and an image: kernels that have both in common say the same.
 _Kind = tuple[str, str]

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hub_service import inplace, kinds, timestamps
+from hub_service import kinds, timestamps
+from hub_service.kernels import inplace
 from hub_service.kinds import Object, Phase
 from hub_service.names import kernel_name, safe_label
 

@@ -15,8 +15,9 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.gateway_resource import GatewayResource
 from elastic_spawner.gateway.identity import Identity
-from hub_service import kinds, parameters, podtemplate, visibility
-from hub_service.kernelspec import (
+from hub_service import kinds
+from hub_service.kernelspecs import parameters, visibility
+from hub_service.kernelspecs.kernelspec import (
     KernelSpecError,
     KernelTemplate,
     kernel_template,
@@ -24,9 +25,10 @@ from hub_service.kernelspec import (
     set_values,
     template_reference,
 )
+from hub_service.kernelspecs.parameters import ParameterError
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Reflector
-from hub_service.parameters import ParameterError
+from hub_service.pods import podtemplate
 
 # Reads the JupyterKernelTemplate of a namespace and name. ApiError.
 ReadTemplate = Callable[[str, str], Awaitable[Object]]

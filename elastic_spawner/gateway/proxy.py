@@ -27,7 +27,7 @@ from elastic_spawner.gateway.kernel_resource import PORTS, KernelRequest
 from elastic_spawner.gateway.probe import heartbeat
 from elastic_spawner.gateway.runtime import Runtime
 from hub_service import kinds
-from hub_service.kernelspec import CURVE
+from hub_service.kernelspecs.kernelspec import CURVE
 
 # Seconds that the service may take over an interrupt; more than its own limits together.
 _INTERRUPT_TIMEOUT = 12.0

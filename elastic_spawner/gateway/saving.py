@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from elastic_spawner.gateway.errors import KernelError
-from hub_service.saving import Hook, Outcome
+from hub_service.kernels.saving import Hook, Outcome
 
 if TYPE_CHECKING:
     from elastic_spawner.gateway.kernelmanager import ElasticKernelManager

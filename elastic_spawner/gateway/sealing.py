@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway import endings, saving
-from hub_service import saving as hooks
-from hub_service.activity import Why
-from hub_service.saving import Outcome
+from hub_service.gateways.activity import Why
+from hub_service.kernels import saving as hooks
+from hub_service.kernels.saving import Outcome
 
 if TYPE_CHECKING:
     from elastic_spawner.gateway.kernelmanager import ElasticKernelManager

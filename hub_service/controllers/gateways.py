@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from hub_service import gateway
+from hub_service.gateways import gateway
 from hub_service.kinds import JUPYTER_GATEWAYS, LABEL_MANAGED_BY, MANAGER, Object
 from hub_service.kube import ApiError, Cluster, Controller
 from hub_service.kube.backoff import Backoff

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hub_service.gpu_use.prometheus import Prometheus
 from hub_service.kube import Cluster, Key
-from hub_service.prometheus import Prometheus
 from hub_service.reconcile.gpu_use import GpuUse
 from hub_service.settings import Settings
 from hub_service.watches import Watches

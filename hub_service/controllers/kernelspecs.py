@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hub_service.kube import Cluster, Controller
-from hub_service.podsecurity import Policy
+from hub_service.pods.podsecurity import Policy
 from hub_service.reconcile.kernelspecs import (
     SpecReconciler,
     TemplateReconciler,

@@ -11,8 +11,7 @@ import logging
 from datetime import timedelta
 from functools import partial
 
-from hub_service import liveness
-from hub_service.activity import GatewayClient
+from hub_service.api.metrics import Metrics
 from hub_service.controllers.gateways import (
     apply_shared_gateway,
     gateway_controller,
@@ -28,11 +27,12 @@ from hub_service.controllers.orphans import orphan_controllers
 from hub_service.controllers.rules import policies_of
 from hub_service.controllers.sharing import sharing_controller
 from hub_service.controllers.warm import warm_pool_controller
-from hub_service.known_groups import KnownGroups
+from hub_service.gateways.activity import GatewayClient
+from hub_service.hub.known_groups import KnownGroups
+from hub_service.kernels import liveness
 from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
 from hub_service.kube.backoff import Backoff
-from hub_service.metrics import Metrics
-from hub_service.notebook_tokens import token_hash
+from hub_service.notebooks.notebook_tokens import token_hash
 from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.connections import ConnectionsReconciler, of_new
 from hub_service.reconcile.culling import Culling, GatewayUrls

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hub_service.known_groups import KnownGroups
+from hub_service.api.metrics import Metrics
+from hub_service.hub.known_groups import KnownGroups
 from hub_service.kube import Cluster
-from hub_service.metrics import Metrics
 from hub_service.reconcile.ledger import Ledger
 from hub_service.reconcile.ledger_days import LedgerDays
 from hub_service.settings import Settings

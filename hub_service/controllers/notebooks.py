@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hub_service import notebook
 from hub_service.kube import Cluster, Controller
+from hub_service.notebooks import notebook
 from hub_service.reconcile import notebooks as notebook_reconciling
 from hub_service.reconcile.notebooks import NotebookReconciler
 from hub_service.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_service.known_groups import KnownGroups
+from hub_service.hub.known_groups import KnownGroups
 from hub_service.reconcile.policies import Policies
 from hub_service.settings import Settings
 from hub_service.watches import Watches

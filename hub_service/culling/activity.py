@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from hub_service import liveness, timestamps
-from hub_service.kernel import has_answered
+from hub_service import timestamps
+from hub_service.kernels import liveness
+from hub_service.kernels.kernel import has_answered
 from hub_service.kinds import IDLE, Object, Phase, status_of
 
 

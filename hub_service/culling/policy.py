@@ -19,8 +19,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from hub_service import podtemplate
 from hub_service.kinds import Object, name_of, spec_of, status_of
+from hub_service.pods import podtemplate
 
 # Rules as they are written: their names in camelCase, 0 or less for never.
 Written = Mapping[str, int | bool]

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hub_service import kernel, kernel_status, limits, quota, timestamps
-from hub_service.groups import Groups
+from hub_service import timestamps
+from hub_service.hub.groups import Groups
+from hub_service.hub.known_groups import KnownGroups
+from hub_service.kernels import kernel, kernel_status
 from hub_service.kinds import (
     ADMITTED,
     RUNNING,
@@ -21,9 +23,9 @@ from hub_service.kinds import (
     spec_of,
     uid_of,
 )
-from hub_service.known_groups import KnownGroups
 from hub_service.kube import Key, Reflector, key_of
-from hub_service.podsecurity import RESTRICTED, Policy
+from hub_service.pods.podsecurity import RESTRICTED, Policy
+from hub_service.quotas import limits, quota
 from hub_service.reconcile.kernel_pods import own_pod
 from hub_service.reconcile.visibility import Visibility
 from hub_service.starts.judge import Times, judge_admission

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hub_service import liveness, timestamps
+from hub_service import timestamps
+from hub_service.gateways.replicas import gateway_of_pod
+from hub_service.kernels import liveness
 from hub_service.kinds import JUPYTER_KERNELS, PODS, Object, gateway_reference, name_of, status_of
 from hub_service.kube import Cluster, Key, Reflector, key_of
 from hub_service.reconcile.calls import find, patch_status
 from hub_service.reconcile.indexes import BY_GATEWAY
-from hub_service.replicas import gateway_of_pod
 
 
 def counts(kernel: Object) -> dict[str, int]:

@@ -13,11 +13,12 @@ from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from hub_service import culling, saving, timestamps
-from hub_service.activity import Active, GatewayClient, Unknown, Why
+from hub_service import culling, timestamps
 from hub_service.culling import Activity, Confirm, Demand, Policy, notes
 from hub_service.culling import activity as activities
 from hub_service.culling import policy as policies
+from hub_service.gateways.activity import Active, GatewayClient, Unknown, Why
+from hub_service.kernels import saving
 from hub_service.kinds import IDLE, Object, gateway_reference, spec_of
 from hub_service.kube import Key, Reflector
 from hub_service.reconcile.policies import Policies

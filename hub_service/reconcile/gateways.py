@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hub_service import conditions, gateway, kernel, notebook, parameters, timestamps
-from hub_service.gateway import Surroundings
+from hub_service import conditions, timestamps
+from hub_service.gateways import gateway
+from hub_service.gateways.gateway import Surroundings
+from hub_service.kernels import kernel
+from hub_service.kernelspecs import parameters
 from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_GATEWAYS,
@@ -25,6 +28,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.notebooks import notebook
 from hub_service.reconcile.calls import REFUSALS, patch_status
 from hub_service.reconcile.indexes import BY_GATEWAY
 

@@ -13,11 +13,11 @@ from datetime import datetime
 
 from hub_service import timestamps
 from hub_service.culling import Activity
+from hub_service.gpu_use.prometheus import Prometheus, PrometheusError
 from hub_service.gpu_use.series import Series
 from hub_service.gpu_use.use import Known, Rule, in_use, is_known, observed, pod_of, unused_since
 from hub_service.kinds import JUPYTER_KERNELS, Object, is_deleting, namespace_of, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
-from hub_service.prometheus import Prometheus, PrometheusError
 from hub_service.reconcile.calls import patch_status_if_there
 
 log = logging.getLogger(__name__)

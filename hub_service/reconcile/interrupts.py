@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from hub_service import interrupt, timestamps
-from hub_service.interrupt import Deliver, Refuse
+from hub_service import timestamps
+from hub_service.kernels import interrupt
+from hub_service.kernels.interrupt import Deliver, Refuse
 from hub_service.kinds import Object, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
 from hub_service.reconcile.once import Problem, do_once

@@ -11,8 +11,8 @@ import logging
 from hub_service import timestamps
 from hub_service.culling import keeping
 from hub_service.culling.keeping import Kept, NotKept
+from hub_service.hub.known_groups import KnownGroups
 from hub_service.kinds import JUPYTER_KERNELS, Object
-from hub_service.known_groups import KnownGroups
 from hub_service.kube import ApiError, Cluster, Reflector, key_of
 from hub_service.reconcile.policies import Policies
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from hub_service import kernel
+from hub_service.kernels import kernel
 from hub_service.kinds import (
     JUPYTER_KERNELS,
     PODS,
@@ -19,7 +19,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
-from hub_service.podsecurity import RESTRICTED, Policy
+from hub_service.pods.podsecurity import RESTRICTED, Policy
 from hub_service.reconcile.calls import delete, find
 from hub_service.reconcile.homes import Homes
 from hub_service.reconcile.warm_claims import WarmClaims

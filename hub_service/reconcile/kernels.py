@@ -11,17 +11,9 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from hub_service import (
-    conditions,
-    culling,
-    kernel,
-    kernel_events,
-    kernel_status,
-    liveness,
-    podstate,
-    timestamps,
-)
-from hub_service.activity import Sealed
+from hub_service import conditions, culling, timestamps
+from hub_service.gateways.activity import Sealed
+from hub_service.kernels import kernel, kernel_events, kernel_status, liveness, podstate
 from hub_service.kinds import (
     JUPYTER_KERNELS,
     RUNNING,

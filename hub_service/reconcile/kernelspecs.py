@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from hub_service import conditions, kernelspec_status, timestamps
-from hub_service.kernelspec import (
+from hub_service import conditions, timestamps
+from hub_service.kernelspecs import kernelspec_status
+from hub_service.kernelspecs.kernelspec import (
     KernelSpecError,
     KernelTemplate,
     kernel_template,
     template_reference,
 )
-from hub_service.kernelspec_status import Problem, is_in_use
+from hub_service.kernelspecs.kernelspec_status import Problem, is_in_use
 from hub_service.kinds import (
     EVENTS,
     JUPYTER_KERNEL_SPECS,
@@ -35,7 +36,7 @@ from hub_service.kinds import (
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.kube.controller import Concerns
-from hub_service.podsecurity import Policy
+from hub_service.pods.podsecurity import Policy
 from hub_service.reconcile.calls import REFUSALS, find, patch_status_if_there
 from hub_service.reconcile.templates import template_of
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 
-from hub_service import homes, podtemplate, timestamps
-from hub_service.groups import Groups
+from hub_service import homes, timestamps
+from hub_service.hub.groups import Groups
 from hub_service.kinds import (
     BUSY,
     JUPYTER_KERNELS,
@@ -31,6 +31,7 @@ from hub_service.kube import ApiError, Key, Reflector
 from hub_service.ledger import document
 from hub_service.ledger.books import Account, Amounts, Books, Entry
 from hub_service.ledger.holdings import Gpus, Holdings
+from hub_service.pods import podtemplate
 from hub_service.reconcile.ledger_days import LedgerDays
 
 log = logging.getLogger(__name__)

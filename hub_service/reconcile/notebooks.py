@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable
 
-from hub_service import conditions, notebook, notebook_tokens, timestamps
+from hub_service import conditions, timestamps
 from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_KERNELS,
@@ -24,6 +24,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.notebooks import notebook, notebook_tokens
 from hub_service.reconcile.calls import REFUSALS, delete, find, patch_status
 from hub_service.reconcile.indexes import BY_GATEWAY
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from hub_service.culling import Policy, Rules
 from hub_service.culling import policy as policies
+from hub_service.hub.known_groups import KnownGroups
 from hub_service.kinds import Object, gateway_reference, namespace_of, spec_of, uid_of
-from hub_service.known_groups import KnownGroups
 from hub_service.kube import Key, Reflector, key_of
 from hub_service.reconcile.kernelspecs import BY_TEMPLATE
 

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 
-from hub_service import inplace, liveness, replicas, restart, timestamps
+from hub_service import timestamps
+from hub_service.gateways import replicas
+from hub_service.kernels import inplace, liveness, restart
+from hub_service.kernels.restart import Deliver, Refuse
 from hub_service.kinds import Object, status_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.reconcile.indexes import BY_GATEWAY
 from hub_service.reconcile.once import Problem, do_once
-from hub_service.restart import Deliver, Refuse
 
 # Beyond the time that the kernel has to end by itself.
 _EXEC_TIMEOUT = 8.0

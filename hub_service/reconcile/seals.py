@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from hub_service.activity import Active, Sealed, Unknown
+from hub_service.gateways.activity import Active, Sealed, Unknown
 from hub_service.kube import Key
 
 log = logging.getLogger(__name__)

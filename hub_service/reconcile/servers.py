@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from hub_service import servers, timestamps
+from hub_service import timestamps
+from hub_service.hub import servers
+from hub_service.hub.servers import Presence, Server
 from hub_service.kinds import Object
 from hub_service.kube import Key, Reflector, key_of
-from hub_service.servers import Presence, Server
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
-from hub_service import kernel, timestamps
+from hub_service import timestamps
 from hub_service.culling import Demand, activity
 from hub_service.culling.decide import reclaimable_from
+from hub_service.kernels import kernel
 from hub_service.kinds import (
     JUPYTER_KERNELS,
     PODS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_service.kernelspec import template_reference
+from hub_service.kernelspecs.kernelspec import template_reference
 from hub_service.kinds import JUPYTER_KERNEL_TEMPLATES, Object, namespace_of
 from hub_service.kube import ApiError, Cluster, Reflector
 

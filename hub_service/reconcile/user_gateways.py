@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from hub_service import timestamps, user_gateways
+from hub_service import timestamps
+from hub_service.gateways import user_gateways
 from hub_service.kinds import JUPYTER_GATEWAYS, Object, gateway_reference, uid_of
 from hub_service.kube import ApiError, Cluster, Key, Reflector
 from hub_service.reconcile.indexes import BY_GATEWAY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from hub_service import visibility
+from hub_service.kernelspecs import visibility
 from hub_service.kinds import Object, namespace_of, spec_of
 from hub_service.kube import Key, Reflector
 

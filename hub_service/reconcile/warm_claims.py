@@ -12,7 +12,7 @@ import binascii
 import logging
 from collections.abc import Iterator
 
-from hub_service import podtemplate, timestamps
+from hub_service import timestamps
 from hub_service.kinds import (
     CONNECTION_KEY,
     PODS,
@@ -23,6 +23,7 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
+from hub_service.pods import podtemplate
 from hub_service.reconcile.calls import delete
 from hub_service.reconcile.starts import UNSCHEDULED
 from hub_service.warm import pods as warm

@@ -7,8 +7,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import uuid4
 
-from hub_service import homes, kernel, kernelspec_status, quantities, timestamps
-from hub_service.kernelspec import CURVE, KernelSpecError, kernel_template, template_reference
+from hub_service import homes, quantities, timestamps
+from hub_service.kernels import kernel
+from hub_service.kernelspecs import kernelspec_status
+from hub_service.kernelspecs.kernelspec import (
+    CURVE,
+    KernelSpecError,
+    kernel_template,
+    template_reference,
+)
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     PODS,
@@ -19,7 +26,7 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
-from hub_service.podsecurity import Policy
+from hub_service.pods.podsecurity import Policy
 from hub_service.reconcile.calls import REFUSALS, delete, patch_status_if_there
 from hub_service.reconcile.homes import Homes
 from hub_service.reconcile.kernel_pods import Joining

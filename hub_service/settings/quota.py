@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from hub_service import limits, quota
-from hub_service.limits import KERNELS, Policy
+from hub_service.quotas import limits, quota
+from hub_service.quotas.limits import KERNELS, Policy
 from hub_service.settings.section import Section
 
 # A text such as 32Gi, or a number.

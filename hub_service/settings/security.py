@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hub_service.podsecurity import Policy
+from hub_service.pods.podsecurity import Policy
 from hub_service.settings.section import DnsLabel, Section
 
 _Path = Annotated[str, Field(pattern=r"^/[^.]*(\.[^.]+)*$")]

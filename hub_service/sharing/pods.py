@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from hub_service import podtemplate, quantities, timestamps
+from hub_service import quantities, timestamps
 from hub_service.kinds import (
     LABEL_OWNER,
     SCHEDULING_GATE,
@@ -18,6 +18,7 @@ from hub_service.kinds import (
     namespace_of,
     status_of,
 )
+from hub_service.pods import podtemplate
 from hub_service.sharing.line import Waiting
 from hub_service.sharing.room import Amounts, Room
 from hub_service.sharing.suitable import Suitable

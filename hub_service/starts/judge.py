@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from hub_service import podtemplate, timestamps
+from hub_service import timestamps
+from hub_service.kernels.podstate import PodState
+from hub_service.kernelspecs.packages import CONTAINER as PACKAGES
 from hub_service.kinds import Object, Phase, Reason, condition
-from hub_service.packages import CONTAINER as PACKAGES
-from hub_service.podstate import PodState
+from hub_service.pods import podtemplate
 from hub_service.sharing import kueue
 from hub_service.sharing.pods import gates, is_gated
 from hub_service.starts import events as pod_events

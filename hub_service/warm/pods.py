@@ -18,7 +18,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from hub_service import homes, inplace, kernel, podtemplate, timestamps
+from hub_service import homes, timestamps
+from hub_service.kernels import inplace, kernel
 from hub_service.kinds import (
     ANNOTATION_CLAIMED_AT,
     ANNOTATION_CLAIMED_FOR,
@@ -43,6 +44,7 @@ from hub_service.kinds import (
     status_of,
     uid_of,
 )
+from hub_service.pods import podtemplate
 
 # Given late: by the process itself, before the kernel's first line.
 _LATE = ("KERNEL_ID", "KERNEL_USERNAME", "KERNEL_LANGUAGE", homes.WORKING_DIRECTORY)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from hub_service import podstate, podtemplate, timestamps
+from hub_service import timestamps
+from hub_service.kernels import podstate
 from hub_service.kinds import (
     ANNOTATION_WARM_REVISION,
     Object,
@@ -16,6 +17,7 @@ from hub_service.kinds import (
     spec_of,
     status_of,
 )
+from hub_service.pods import podtemplate
 from hub_service.warm import pods
 
 # One that failed stays for so long, to be looked at; then the next one is tried.

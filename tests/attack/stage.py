@@ -15,8 +15,8 @@ import aiohttp
 
 from demo.client import Person
 from demo.install import Images, Installation, kubectl
-from hub_service.gateway import url as gateway_url
-from hub_service.kernelspec import CURVE
+from hub_service.gateways.gateway import url as gateway_url
+from hub_service.kernelspecs.kernelspec import CURVE
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     LABEL_COMPONENT,

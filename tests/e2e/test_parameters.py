@@ -23,7 +23,7 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.kube import Cluster
-from hub_service.podsecurity import hardened
+from hub_service.pods.podsecurity import hardened
 from tests.e2e.support import House, attempt
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")

@@ -17,7 +17,7 @@ from demo.observe import gpu_pod, gpus_of_the_cluster, is_running, is_unschedula
 from hub_service.kinds import PODS, Object, condition, status_of, uid_of
 from hub_service.kube.client import Cluster
 from hub_service.kube.reflector import Reflector
-from hub_service.podsecurity import hardened
+from hub_service.pods.podsecurity import hardened
 from tests.e2e.support import House, gpus_become
 
 SECONDS = 60.0

@@ -20,11 +20,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from hub_service import inplace, interrupt, kernel_status, kinds, liveness, restart, timestamps
-from hub_service import kernel as kernels
+from hub_service import kinds, timestamps
+from hub_service.kernels import inplace, interrupt, kernel_status, liveness, restart
+from hub_service.kernels import kernel as kernels
+from hub_service.kernels.podstate import PodState
 from hub_service.kinds import Object
 from hub_service.kube import ApiError, Cluster, Key, Reflector
-from hub_service.podstate import PodState
 from hub_service.starts.judge import Verdict
 from tests.gateway.support import DEADLINE
 

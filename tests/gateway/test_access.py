@@ -11,9 +11,9 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from elastic_spawner.gateway.handlers import ROUTES
-from hub_service import server_stops
+from hub_service.hub import server_stops
+from hub_service.hub.server_stops import Stop, with_new
 from hub_service.kinds import JUPYTER_GATEWAYS, JUPYTER_KERNEL_SPECS
-from hub_service.server_stops import Stop, with_new
 from tests.gateway.conftest import Gateway, free_port, resource, spec
 from tests.gateway.support import Client
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from hub_service import kinds
-from hub_service.activity import Active, GatewayClient, Sealed
+from hub_service.gateways.activity import Active, GatewayClient, Sealed
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, JUPYTER_KERNELS, SECRETS
 from tests.gateway.conftest import Gateway, a_gateway, free_port, spec
 from tests.gateway.support import DEADLINE, Client, says

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from elastic_spawner.gateway import endings
 from elastic_spawner.gateway.activity import answered, passed_on, started
 from elastic_spawner.gateway.kernel_resource import Ending
-from hub_service.activity import Why
-from hub_service.saving import Outcome
+from hub_service.gateways.activity import Why
+from hub_service.kernels.saving import Outcome
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NEW = started(NOW)

@@ -13,7 +13,7 @@ from elastic_spawner.gateway.environment import (
     start_timeout,
     working_directory,
 )
-from hub_service.parameters import RESERVED_VARIABLES
+from hub_service.kernelspecs.parameters import RESERVED_VARIABLES
 
 
 def test_only_what_the_spec_declares_passes() -> None:

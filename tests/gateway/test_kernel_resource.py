@@ -10,8 +10,8 @@ import pytest
 from elastic_spawner.gateway import adoption
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.kernel_resource import KernelRequest, jupyter_kernel, observe
-from hub_service import kernel as kernels
-from hub_service import kernel_status
+from hub_service.kernels import kernel as kernels
+from hub_service.kernels import kernel_status
 from hub_service.kinds import Object, Reason
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

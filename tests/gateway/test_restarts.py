@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from hub_service import kernel as kernels
-from hub_service import restart
+from hub_service.kernels import kernel as kernels
+from hub_service.kernels import restart
+from hub_service.kernels.liveness import Rule
 from hub_service.kinds import (
     JUPYTER_KERNEL_SPECS,
     JUPYTER_KERNELS,
@@ -18,7 +19,6 @@ from hub_service.kinds import (
     spec_of,
     status_of,
 )
-from hub_service.liveness import Rule
 from tests.gateway.conftest import Gateway, spec
 from tests.gateway.support import Client
 

@@ -15,13 +15,13 @@ import pytest
 
 from demo.install import Images, kubectl
 from hub_service import settings, timestamps
-from hub_service.groups import Group
+from hub_service.hub.groups import Group
+from hub_service.hub.known_groups import FetchGroups
+from hub_service.hub.servers import Server
 from hub_service.kinds import JUPYTER_KERNELS, Object, Resource, name_of
-from hub_service.known_groups import FetchGroups
 from hub_service.kube import Cluster
 from hub_service.reconcile.culling import GatewayUrls
 from hub_service.reconcile.servers import ServersOf, Tell
-from hub_service.servers import Server
 from hub_service.worker import Worker
 from tests.integration.gateway_stand_in import StandIn, listening
 from tests.integration.support import Observed

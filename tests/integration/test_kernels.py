@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from demo.install import Images
-from hub_service import kernel as kernels
-from hub_service import kernel_status
+from hub_service.kernels import kernel as kernels
+from hub_service.kernels import kernel_status
 from hub_service.kinds import (
     JUPYTER_KERNELS,
     PODS,

@@ -10,7 +10,7 @@ import pytest
 
 from demo.install import Images
 from hub_service import timestamps
-from hub_service.groups import Group
+from hub_service.hub.groups import Group
 from hub_service.kinds import JUPYTER_KERNELS, JUPYTER_LEDGERS, PODS, Object, name_of, status_of
 from hub_service.kube import Cluster
 from hub_service.ledger import report

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from hub_service import notebook_tokens
 from hub_service.kinds import (
     DEPLOYMENTS,
     JUPYTER_GATEWAYS,
@@ -22,6 +21,7 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.kube import ApiError, Cluster, Reflector
+from hub_service.notebooks import notebook_tokens
 from tests.integration.support import DEADLINE, Observed, an_object, reflecting, says
 
 HASH = "argon2:$argon2id$v=19$m=10240,t=10,p=8$c2FsdA$aGFzaA"

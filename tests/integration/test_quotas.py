@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hub_service.groups import Group
+from hub_service.hub.groups import Group
 from hub_service.kinds import (
     JUPYTER_KERNELS,
     NAMESPACES,
@@ -44,8 +44,8 @@ class Hub:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the hub says is asked for at each start, and after a failure too."""
-    monkeypatch.setattr("hub_service.known_groups._RECENT", 0.0)
-    monkeypatch.setattr("hub_service.known_groups._ASK_AGAIN_AFTER_FAILURE", 0.0)
+    monkeypatch.setattr("hub_service.hub.known_groups._RECENT", 0.0)
+    monkeypatch.setattr("hub_service.hub.known_groups._ASK_AGAIN_AFTER_FAILURE", 0.0)
 
 
 def waits(status: Object) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from demo.install import Images
 from hub_service import timestamps
-from hub_service.kernel_model import kernel_model
+from hub_service.kernels.kernel_model import kernel_model
 from hub_service.kinds import (
     EVENTS,
     NODES,

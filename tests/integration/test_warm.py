@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from demo.install import Images
-from hub_service import kernel as kernels
 from hub_service import timestamps
-from hub_service.kernelspec import kernel_template
+from hub_service.kernels import kernel as kernels
+from hub_service.kernelspecs.kernelspec import kernel_template
 from hub_service.kinds import (
     CONNECTION_FILE,
     JUPYTER_KERNEL_SPECS,

@@ -11,9 +11,9 @@ import pytest
 from hub_service import culling, timestamps
 from hub_service.culling import Confirm, Keep, Policy
 from hub_service.culling import activity as activities
+from hub_service.gpu_use.prometheus import Prometheus, PrometheusError
 from hub_service.kinds import Object, name_of, status_of
 from hub_service.kube.store import Store
-from hub_service.prometheus import Prometheus, PrometheusError
 from hub_service.reconcile.gpu_use import GpuUse
 from hub_service.settings.gpu_use import GpuUseSettings
 from tests.prometheus.conftest import Running

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
-from hub_service.kernel import is_admitted, is_finished
+from hub_service.kernels.kernel import is_admitted, is_finished
 from hub_service.kinds import (
     JUPYTER_KERNELS,
     PODS,

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hub_service.kernel import is_admitted, is_decided
+from hub_service.kernels.kernel import is_admitted, is_decided
 from hub_service.kinds import Object, condition, is_deleting, spec_of
 from tests.quota_races.history import History, peaks
 from tests.quota_races.services import Services

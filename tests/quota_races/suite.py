@@ -11,7 +11,7 @@ from typing import Any
 from hub_service import settings
 from hub_service.kinds import NAMESPACES
 from hub_service.kube import Cluster
-from hub_service.limits import KERNELS, PREFIX
+from hub_service.quotas.limits import KERNELS, PREFIX
 from tests.quota_races.history import History
 from tests.quota_races.race import LIMIT, Outcome, Race
 from tests.quota_races.services import Services

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from demo.install import HUB_NAMESPACE, Images, Installation, KubectlError, kubectl
-from hub_service.podsecurity import hardened
+from hub_service.pods.podsecurity import hardened
 from tests.e2e.support import House
 
 PORT = 8080

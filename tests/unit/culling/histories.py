@@ -21,10 +21,10 @@ from typing import Any
 from elastic_spawner.gateway import activity as activities
 from elastic_spawner.gateway.kernel_resource import connections_elsewhere, last_connected
 from hub_service import timestamps
-from hub_service.activity import Active, Sealed, Unknown
 from hub_service.culling import Demand, Policy, only_puts_off, record
 from hub_service.culling import activity as reported
 from hub_service.culling.keeping import Kept, keep, status_of_kept
+from hub_service.gateways.activity import Active, Sealed, Unknown
 from hub_service.kube import Key
 from hub_service.reconcile.culling import Culling
 from tests.unit.culling.gateway import a_kernel, at, seconds

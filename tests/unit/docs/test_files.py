@@ -20,7 +20,7 @@ def test_what_is_named_is_there(page):
 
 
 def test_names_are_found():
-    assert NAMED.findall("in `hub_service/quota.py`, `docs/` and `quota.py`") == [
-        "hub_service/quota.py",
+    assert NAMED.findall("in `hub_service/quotas/quota.py`, `docs/` and `quota.py`") == [
+        "hub_service/quotas/quota.py",
         "docs/",
     ]

@@ -5,7 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from hub_service.notebook_config import ANNOTATION, FOLDER, file_text, with_notebook_config
+from hub_service.notebooks.notebook_config import (
+    ANNOTATION,
+    FOLDER,
+    file_text,
+    with_notebook_config,
+)
 
 
 def a_pod(**notebook: Any) -> dict[str, Any]:

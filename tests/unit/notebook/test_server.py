@@ -20,7 +20,7 @@ import pytest
 from tornado import httpserver, netutil, web, websocket
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
-from hub_service import notebook_config
+from hub_service.notebooks import notebook_config
 
 SECONDS = 60.0
 SOURCE = Path(notebook_config.__file__).with_name("jupyter_server_config.py")

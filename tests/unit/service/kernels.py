@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from hub_service import kernel_status
+from hub_service.kernels import kernel_status
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = datetime(2030, 1, 2, 3, 5, 5, tzinfo=UTC)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from hub_service.activity import Active, GatewayClient, Sealed, Unknown, Why
-from hub_service.saving import Outcome
+from hub_service.gateways.activity import Active, GatewayClient, Sealed, Unknown, Why
+from hub_service.kernels.saving import Outcome
 
 MOMENT = datetime(2030, 1, 1, 0, 0, 0, 500, tzinfo=UTC)
 CASES = {

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub_service import kernel
-from hub_service.groups import Group
+from hub_service.hub.groups import Group
+from hub_service.hub.known_groups import KnownGroups
+from hub_service.kernels import kernel
 from hub_service.kinds import PODS, Object, condition, spec_of
-from hub_service.known_groups import KnownGroups
 from hub_service.kube import Key, key_of
 from hub_service.kube.store import Store
-from hub_service.limits import Policy
-from hub_service.quota import Rules
+from hub_service.quotas.limits import Policy
+from hub_service.quotas.quota import Rules
 from hub_service.reconcile.admissions import BY_OWNER, Admissions, owner_of
 from hub_service.reconcile.kernel_pods import BY_KERNEL, kernel_of
 from hub_service.reconcile.visibility import Visibility
@@ -111,7 +111,7 @@ async def test_groups_of_the_hub_count():
 
 
 async def test_before_groups_are_known_it_waits_and_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hub_service.known_groups._ASK_AGAIN_AFTER_FAILURE", 0.0)
+    monkeypatch.setattr("hub_service.hub.known_groups._ASK_AGAIN_AFTER_FAILURE", 0.0)
     item, nobodys = a_kernel(1), a_kernel(2, None)
     desk = Desk(item, nobodys)
     desk.hub = None

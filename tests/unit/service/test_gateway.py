@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub_service import gateway
-from hub_service.gateway import Surroundings
+from hub_service.gateways import gateway
+from hub_service.gateways.gateway import Surroundings
 from hub_service.kinds import DEPLOYMENTS, ROLE_BINDINGS, SERVICE_ACCOUNTS, SERVICES, condition
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hub_service.groups import Group, Groups, group
-from hub_service.hub import HubClient
-from hub_service.known_groups import KnownGroups
+from hub_service.hub.client import HubClient
+from hub_service.hub.groups import Group, Groups, group
+from hub_service.hub.known_groups import KnownGroups
 from tests.real_hub import PAGE, SERVICE_TOKEN, real_hub
 
 ADAS = Group("students", frozenset({"ada", "bob"}), {"elastic.kernels": "3"})
@@ -82,7 +82,7 @@ async def test_many_who_ask_at_once_ask_the_hub_once() -> None:
 async def test_the_next_who_asks_later_gets_what_has_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hub_service.known_groups._RECENT", 0.0)
+    monkeypatch.setattr("hub_service.hub.known_groups._RECENT", 0.0)
     hub, told = Hub(ADAS), []
     known = KnownGroups(hub.groups, on_change=told.append)
     await known.recent()
@@ -95,7 +95,7 @@ async def test_the_next_who_asks_later_gets_what_has_changed(
 async def test_while_the_hub_is_down_the_last_known_ones_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("hub_service.known_groups._RECENT", 0.0)
+    monkeypatch.setattr("hub_service.hub.known_groups._RECENT", 0.0)
     hub = Hub(ADAS)
     known = KnownGroups(hub.groups)
     await known.recent()
@@ -107,7 +107,7 @@ async def test_while_the_hub_is_down_the_last_known_ones_count(
 
 
 async def test_before_the_first_answer_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub_service.known_groups._PATIENCE", 0.01)
+    monkeypatch.setattr("hub_service.hub.known_groups._PATIENCE", 0.01)
     hub = Hub()
     hub.is_slow = True
     known = KnownGroups(hub.groups)

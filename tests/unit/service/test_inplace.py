@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hub_service import inplace, kernel
+from hub_service.kernels import inplace, kernel
 
 DEADLINE = 60
 SHELLS = [shell for shell in ("dash", "bash", "busybox") if shutil.which(shell)]

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service import inplace, interrupt, timestamps
-from hub_service.interrupt import Deliver, Refuse
+from hub_service import timestamps
+from hub_service.kernels import inplace, interrupt
+from hub_service.kernels.interrupt import Deliver, Refuse
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 import copy
 
-from hub_service import kernel, kernel_status
+from hub_service.kernels import kernel, kernel_status
 from hub_service.kinds import condition
 from tests.unit.service.kernels import (
     NOW,

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from hub_service.kernel_events import of_change
+from hub_service.kernels.kernel_events import of_change
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from hub_service import kernel
+from hub_service.kernels import kernel
 from hub_service.kinds import ANNOTATION_CLAIMED_FOR, name_of
 from hub_service.kube.store import Store
 from hub_service.reconcile.kernel_pods import BY_KERNEL, kernel_of, own_pod

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hub_service import kernel, kernel_status
+from hub_service.kernels import kernel, kernel_status
+from hub_service.kernels.podstate import PodState
 from hub_service.kinds import Phase, condition
-from hub_service.podstate import PodState
 from hub_service.starts.judge import Verdict
 from tests.unit.service.kernels import (
     LATER,

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from hub_service import kernelspec
-from hub_service.kernelspec import KernelSpecError
+from hub_service.kernelspecs import kernelspec
+from hub_service.kernelspecs.kernelspec import KernelSpecError
 
 DEFAULT = ["python3", "-m", "ipykernel_launcher", "-f", "/run/elastic/connection.json"]
 

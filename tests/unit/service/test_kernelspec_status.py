@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub_service import kernelspec_status
-from hub_service.kernelspec_status import Problem
+from hub_service.kernelspecs import kernelspec_status
+from hub_service.kernelspecs.kernelspec_status import Problem
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, Phase, condition
-from hub_service.podsecurity import RESTRICTED
+from hub_service.pods.podsecurity import RESTRICTED
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = {"metadata": {"name": "gpu", "namespace": "ns", "generation": 3}, "spec": {"image": "x"}}

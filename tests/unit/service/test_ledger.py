@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from prometheus_client import CollectorRegistry
 
-from hub_service.groups import Groups
+from hub_service.hub.groups import Groups
 from hub_service.ledger import document, report
 from hub_service.ledger.books import Account, Amounts, Books, Entry
 from hub_service.ledger.figures import GpuSeconds

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from hub_service import timestamps
-from hub_service.groups import Group, Groups
+from hub_service.hub.groups import Group, Groups
 from hub_service.kinds import JUPYTER_KERNELS, name_of, status_of
 from hub_service.kube import ApiError, key_of
 from hub_service.kube.store import Store

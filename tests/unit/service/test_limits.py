@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_service import limits
-from hub_service.groups import Group
-from hub_service.limits import Limit, Policy, Source
+from hub_service.hub.groups import Group
+from hub_service.quotas import limits
+from hub_service.quotas.limits import Limit, Policy, Source
 
 GPU = "nvidia.com/gpu"
 DEFAULT = Source("default")

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service import liveness, timestamps
-from hub_service.liveness import GiveUp, Keep, Restart, Rule, lost_since
+from hub_service import timestamps
+from hub_service.kernels import liveness
+from hub_service.kernels.liveness import GiveUp, Keep, Restart, Rule, lost_since
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RULE = Rule(timeout=60, restarts=2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub_service.metrics import came_to, is_first_running
+from hub_service.api.metrics import came_to, is_first_running
 
 
 def kernel(*conditions, phase="Pending", incarnation=0):

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub_service import notebook, notebook_tokens
 from hub_service.kinds import DEPLOYMENTS, SERVICES, condition
-from hub_service.podsecurity import Policy
+from hub_service.notebooks import notebook, notebook_tokens
+from hub_service.pods.podsecurity import Policy
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DEFAULTS = notebook.Defaults(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub_service.notebook_environment import notebook_environment
+from hub_service.notebooks.notebook_environment import notebook_environment
 
 
 def test_the_request_outlasts_the_start_it_waits_for() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hub_service import kernelspec, parameters
-from hub_service.kernelspec import KernelSpecError
-from hub_service.parameters import ParameterError
+from hub_service.kernelspecs import kernelspec, parameters
+from hub_service.kernelspecs.kernelspec import KernelSpecError
+from hub_service.kernelspecs.parameters import ParameterError
 
 SIZE = {
     "name": "size",

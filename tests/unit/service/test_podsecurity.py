@@ -2,9 +2,11 @@
 
 import pytest
 
-from hub_service import kernel, kernel_status, podsecurity, settings
+from hub_service import settings
+from hub_service.kernels import kernel, kernel_status
 from hub_service.kinds import NOT_ALLOWED, condition
-from hub_service.podsecurity import RESTRICTED, hardened, objection
+from hub_service.pods import podsecurity
+from hub_service.pods.podsecurity import RESTRICTED, hardened, objection
 from tests.unit.service.kernels import NOW, a_kernel
 
 OTHERS_KEY = "kernel-0c9e5b1e-0f6c-4f0e-9d60-2f4f5d1f0a11"

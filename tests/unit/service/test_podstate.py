@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub_service.podstate import observe
+from hub_service.kernels.podstate import observe
 
 RAN = {"startedAt": "2030-01-01T00:00:00Z", "finishedAt": "2030-01-01T00:01:00Z"}
 

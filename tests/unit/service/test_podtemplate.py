@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub_service.podtemplate import gpus
+from hub_service.pods.podtemplate import gpus
 
 
 def container(restart=None, **resources):

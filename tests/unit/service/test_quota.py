@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_service import kernel_status, quota
-from hub_service.kernel import is_admitted, is_decided
-from hub_service.limits import Limit, Source
+from hub_service.kernels import kernel_status
+from hub_service.kernels.kernel import is_admitted, is_decided
+from hub_service.quotas import quota
+from hub_service.quotas.limits import Limit, Source
 
 GPU = "nvidia.com/gpu"
 NOW = datetime(2030, 1, 1, 12, 0, 0, tzinfo=UTC)

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from hub_service import quota_report
-from hub_service.groups import Group, Groups
-from hub_service.limits import Limit, Policy, Source
-from hub_service.quota import Rules
+from hub_service.hub.groups import Group, Groups
+from hub_service.quotas import quota_report
+from hub_service.quotas.limits import Limit, Policy, Source
+from hub_service.quotas.quota import Rules
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 GPU = "nvidia.com/gpu"

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from hub_service.gateways.replicas import gateway_of_pod, serves, urls
 from hub_service.kinds import LABEL_GATEWAY
-from hub_service.replicas import gateway_of_pod, serves, urls
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service import inplace, liveness, restart, timestamps
-from hub_service.liveness import Rule
-from hub_service.restart import Deliver, Refuse
+from hub_service import timestamps
+from hub_service.kernels import inplace, liveness, restart
+from hub_service.kernels.liveness import Rule
+from hub_service.kernels.restart import Deliver, Refuse
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RULE = Rule(timeout=60, restarts=3)

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hub_service import server_stops
-from hub_service.server_stops import ANNOTATION, Stop, read, text, with_new
+from hub_service.hub import server_stops
+from hub_service.hub.server_stops import ANNOTATION, Stop, read, text, with_new
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from tornado import httpserver, netutil, web
 
-from hub_service import servers
-from hub_service.hub import HubClient
+from hub_service.hub import servers
+from hub_service.hub.client import HubClient
+from hub_service.hub.servers import Presence, Server
 from hub_service.kinds import Object
 from hub_service.kube import Key
 from hub_service.reconcile.servers import Servers
-from hub_service.servers import Presence, Server
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

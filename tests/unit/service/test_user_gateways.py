@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub_service.hub import _servers
+from hub_service.gateways.user_gateways import Keep, Remove, decide, is_one_users
+from hub_service.hub.client import _servers
 from hub_service.kinds import ANNOTATION_SERVER, LABEL_MANAGED_BY, MANAGER, SPAWNER
-from hub_service.user_gateways import Keep, Remove, decide, is_one_users
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)

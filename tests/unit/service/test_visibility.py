@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub_service import visibility
+from hub_service.kernelspecs import visibility
 
 
 def spec(**fields):

@@ -5,11 +5,11 @@ import copy
 
 import pytest
 
-from hub_service import podtemplate
 from hub_service.kinds import name_of, namespace_of
 from hub_service.kube import ApiError
 from hub_service.kube.execute import Executed
 from hub_service.kube.store import Store, key_of
+from hub_service.pods import podtemplate
 from hub_service.reconcile.kernel_pods import BY_KERNEL, kernel_of
 from hub_service.reconcile.starts import UNSCHEDULED
 from hub_service.reconcile.warm_claims import BY_POOL, WarmClaims

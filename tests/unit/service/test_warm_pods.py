@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from elastic_spawner.gateway.environment import own_environment
-from hub_service import homes, kernel
-from hub_service.kernelspec import set_values
+from hub_service import homes
+from hub_service.kernels import kernel
+from hub_service.kernelspecs.kernelspec import set_values
 from hub_service.kinds import name_of
 from hub_service.warm import pods
 from tests.unit.service.kernels import LATER, NOW, STAMP

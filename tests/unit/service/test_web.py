@@ -16,14 +16,14 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import create_signed_value
 
-from hub_service import web
+from hub_service.api import web
 from hub_service.culling.keeping import Kept, NotKept
-from hub_service.groups import Group
-from hub_service.known_groups import KnownGroups
+from hub_service.hub.groups import Group
+from hub_service.hub.known_groups import KnownGroups
 from hub_service.kube import ApiError
 from hub_service.kube.store import Store
-from hub_service.limits import Policy
-from hub_service.quota import Rules
+from hub_service.quotas.limits import Policy
+from hub_service.quotas.quota import Rules
 
 PREFIX = "/services/elastic/"
 COOKIE_SECRET = b"the same for all"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hub_service import podstate, settings
+from hub_service import settings
+from hub_service.kernels import podstate
 from hub_service.sharing import kueue
 
 POD = {"metadata": {"name": "k", "namespace": "users", "labels": {"a": "b"}}, "spec": {}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from hub_service import conditions, podsecurity, podtemplate, timestamps
+from hub_service import conditions, timestamps
 from hub_service.conditions import Condition
 from hub_service.kinds import (
     ACCEPTED,
@@ -26,7 +26,8 @@ from hub_service.kinds import (
     status_of,
     uid_of,
 )
-from hub_service.podsecurity import Policy
+from hub_service.pods import podsecurity, podtemplate
+from hub_service.pods.podsecurity import Policy
 
 
 class Problem(NamedTuple):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from hub_service import limits
-from hub_service.groups import Groups
+from hub_service.hub.groups import Groups
+from hub_service.quotas import limits
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from hub_service import conditions, homes, podstate, podtemplate, timestamps
+from hub_service import conditions, homes, timestamps
 from hub_service.conditions import Condition
-from hub_service.kernel import has_answered, incarnation, is_finished
+from hub_service.kernels import podstate
+from hub_service.kernels.kernel import has_answered, incarnation, is_finished
 from hub_service.kinds import (
     ADMITTED,
     ANNOTATION_DROPPED,
@@ -31,7 +32,8 @@ from hub_service.kinds import (
     spec_of,
     status_of,
 )
-from hub_service.podsecurity import Objection
+from hub_service.pods import podtemplate
+from hub_service.pods.podsecurity import Objection
 from hub_service.starts.faults import Fault
 from hub_service.starts.judge import Verdict
 from hub_service.warm import pods as warm

@@ -12,9 +12,10 @@ from urllib.parse import quote
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPTimeoutError
 
-from hub_service import groups, timestamps
-from hub_service.groups import Group
-from hub_service.servers import Server
+from hub_service import timestamps
+from hub_service.hub import groups
+from hub_service.hub.groups import Group
+from hub_service.hub.servers import Server
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from hub_service import inplace, liveness, podtemplate, timestamps
-from hub_service import kernel as kernels
+from hub_service import timestamps
+from hub_service.kernels import inplace, liveness
+from hub_service.kernels import kernel as kernels
 from hub_service.kinds import RUNNING, Object, is_deleting, is_true, spec_of, status_of
+from hub_service.pods import podtemplate
 
 # A restart that comes late would end what its user has begun since.
 MAX_AGE = timedelta(seconds=10)

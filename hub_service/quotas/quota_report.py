@@ -7,11 +7,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from hub_service import limits, quota, quota_words
-from hub_service.groups import Groups
-from hub_service.kernel import is_admitted, is_decided
+from hub_service.hub.groups import Groups
+from hub_service.kernels.kernel import is_admitted, is_decided
 from hub_service.kinds import Object, is_deleting, name_of, namespace_of
-from hub_service.limits import KERNELS, Limit, Policy
+from hub_service.quotas import limits, quota, quota_words
+from hub_service.quotas.limits import KERNELS, Limit, Policy
 
 
 class Use(NamedTuple):

@@ -8,8 +8,10 @@ from __future__ import annotations
 import signal
 from typing import NamedTuple
 
-from hub_service import inplace, packages, podtemplate
+from hub_service.kernels import inplace
+from hub_service.kernelspecs import packages
 from hub_service.kinds import Object, Phase, Reason, is_deleting
+from hub_service.pods import podtemplate
 from hub_service.starts import faults
 
 _NO_SHELL = (

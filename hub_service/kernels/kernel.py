@@ -5,7 +5,8 @@ The status that follows is in kernel_status.py.
 
 from __future__ import annotations
 
-from hub_service import inplace, podsecurity, podtemplate, timestamps
+from hub_service import timestamps
+from hub_service.kernels import inplace
 from hub_service.kinds import (
     ADMITTED,
     APP_NAME,
@@ -35,7 +36,8 @@ from hub_service.kinds import (
     status_of,
 )
 from hub_service.names import pod_name, safe_label
-from hub_service.podsecurity import Objection, Policy
+from hub_service.pods import podsecurity, podtemplate
+from hub_service.pods.podsecurity import Objection, Policy
 
 DEFAULT_GRACE_SECONDS = 2
 CONNECTION_VOLUME = "elastic-connection"

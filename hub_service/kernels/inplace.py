@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hub_service import podtemplate
 from hub_service.kinds import ANNOTATION_RESTART_IN_PLACE, Object
+from hub_service.pods import podtemplate
 
 SHELL = "/bin/sh"
 

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from hub_service import packages, parameters, podtemplate
+from hub_service.kernelspecs import packages, parameters
 from hub_service.kinds import (
     ANNOTATION_MOUNT_HOME,
     ANNOTATION_RESTART_IN_PLACE,
@@ -21,6 +21,7 @@ from hub_service.kinds import (
     name_of,
     spec_of,
 )
+from hub_service.pods import podtemplate
 
 DEFAULT_COMMAND = ("python3", "-m", "ipykernel_launcher", "-f", "{connection_file}")
 CONNECTION_PLACEHOLDER = "{connection_file}"

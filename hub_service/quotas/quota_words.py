@@ -23,7 +23,7 @@ from hub_service.kinds import (
     spec_of,
     status_of,
 )
-from hub_service.limits import KERNELS, Limit
+from hub_service.quotas.limits import KERNELS, Limit
 
 _WAY_OUT = "Shut one down in JupyterLab (Running Terminals and Kernels) and start again."
 _WAY_ON = (

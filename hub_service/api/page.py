@@ -7,9 +7,9 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import quote
 
-from hub_service import limits, quota_report, quota_words
-from hub_service.groups import Groups
+from hub_service.hub.groups import Groups
 from hub_service.kinds import IDLE, Object, Phase
+from hub_service.quotas import limits, quota_report, quota_words
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -12,11 +12,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from hub_service import quantities, quota_words
-from hub_service.kernel import is_admitted, is_decided, is_finished
+from hub_service import quantities
+from hub_service.kernels.kernel import is_admitted, is_decided, is_finished
 from hub_service.kinds import Object, Reason, is_deleting, spec_of, uid_of
-from hub_service.limits import KERNELS, Limit
-from hub_service.quota_words import Shortage
+from hub_service.quotas import quota_words
+from hub_service.quotas.limits import KERNELS, Limit
+from hub_service.quotas.quota_words import Shortage
 
 REFUSE = "refuse"
 WAIT = "wait"

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from hub_service import quantities
-from hub_service.groups import Group
+from hub_service.hub.groups import Group
 
 # Counts kernels themselves; all others are names of Kubernetes resources.
 KERNELS = "kernels"

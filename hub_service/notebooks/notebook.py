@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from hub_service import conditions, gateway, podsecurity, podtemplate
+from hub_service import conditions
 from hub_service.conditions import Condition
 from hub_service.deployment import available
+from hub_service.gateways import gateway
 from hub_service.kinds import (
     ACCEPTED,
     APP_NAME,
@@ -39,9 +40,15 @@ from hub_service.kinds import (
     spec_of,
     status_of,
 )
-from hub_service.notebook_config import file_text, with_notebook_config
-from hub_service.notebook_environment import notebook_environment
-from hub_service.notebook_tokens import CONFIG, CONFIG_DIRECTORY, GATEWAY_TOKEN, secret_name
+from hub_service.notebooks.notebook_config import file_text, with_notebook_config
+from hub_service.notebooks.notebook_environment import notebook_environment
+from hub_service.notebooks.notebook_tokens import (
+    CONFIG,
+    CONFIG_DIRECTORY,
+    GATEWAY_TOKEN,
+    secret_name,
+)
+from hub_service.pods import podsecurity, podtemplate
 
 _CONFIG_VOLUME = "elastic-notebook"
 # A change of it gives the notebook a new pod: jupyter_server reads its configuration once.

@@ -18,8 +18,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import HTTPTimeoutError
 
 from hub_service import timestamps
+from hub_service.kernels.saving import Outcome
 from hub_service.kinds import IDLE
-from hub_service.saving import Outcome
 
 # Seconds in which a kernel that is held everywhere is asked to be sealed. Gateways hold for 30, and
 # a request may be on its way for as long as the client's time-out.

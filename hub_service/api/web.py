@@ -20,15 +20,17 @@ from jupyterhub.services.auth import (
 )
 from tornado.web import Application, HTTPError
 
-from hub_service import limits, page, quota, quota_report, timestamps
-from hub_service.answers import Handler, Health, JsonHandler, NotFound, log_request
+from hub_service import timestamps
+from hub_service.api import page
+from hub_service.api.answers import Handler, Health, JsonHandler, NotFound, log_request
 from hub_service.culling.keeping import Kept, NotKept
-from hub_service.kernel_model import kernel_model
+from hub_service.hub.known_groups import KnownGroups
+from hub_service.kernels.kernel_model import kernel_model
 from hub_service.kinds import Object, name_of, namespace_of, spec_of
-from hub_service.known_groups import KnownGroups
 from hub_service.kube import ApiError, Reflector
 from hub_service.ledger import report
-from hub_service.limits import Policy
+from hub_service.quotas import limits, quota, quota_report
+from hub_service.quotas.limits import Policy
 from hub_service.reconcile.keeping import Keeper
 
 log = logging.getLogger(__name__)

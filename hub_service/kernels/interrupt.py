@@ -11,9 +11,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from hub_service import inplace, podtemplate, timestamps
-from hub_service import kernel as kernels
+from hub_service import timestamps
+from hub_service.kernels import inplace
+from hub_service.kernels import kernel as kernels
 from hub_service.kinds import RUNNING, Object, is_deleting, is_true, spec_of, status_of
+from hub_service.pods import podtemplate
 
 # An interrupt that comes late hits another cell than the one that it was meant for.
 MAX_AGE = timedelta(seconds=10)

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hub_service import inplace, timestamps
-from hub_service import kernel as kernels
+from hub_service import timestamps
+from hub_service.kernels import inplace
+from hub_service.kernels import kernel as kernels
 from hub_service.kinds import RUNNING, Object, is_deleting, is_true, spec_of, status_of
 
 # From one restart to the next at least, twice as long each time.

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from hub_service.groups import Group, Groups
+from hub_service.hub.groups import Group, Groups
 
 log = logging.getLogger(__name__)
 

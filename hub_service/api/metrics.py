@@ -22,7 +22,8 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hub_service import kernel, timestamps
+from hub_service import timestamps
+from hub_service.kernels import kernel
 from hub_service.kinds import (
     ADMITTED,
     CULLED,

@@ -1,0 +1,1 @@
+"""What the service answers: its API, its page, its health and figures."""

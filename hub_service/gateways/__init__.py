@@ -1,0 +1,1 @@
+"""The JupyterGateway, and what its pods say of the kernels they serve."""

@@ -1,0 +1,1 @@
+"""JupyterHub: its API, its groups and its servers."""

@@ -1,0 +1,1 @@
+"""The JupyterKernel: its pod, its status, its restarts and its end. Pure."""

@@ -1,0 +1,1 @@
+"""The JupyterKernelSpec: which kernels there are, for whom, with which parameters. Pure."""

@@ -1,0 +1,1 @@
+"""The JupyterNotebook, and what a notebook server is told of its gateway."""

@@ -1,0 +1,1 @@
+"""What all pods here have in common: made from templates, within a security standard. Pure."""

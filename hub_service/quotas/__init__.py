@@ -1,0 +1,1 @@
+"""What each user may hold at a time, whether a kernel keeps within it, and how that is told."""
