@@ -11,8 +11,7 @@ from copy import deepcopy
 from fnmatch import fnmatchcase
 from typing import Any
 
-# Read by NVIDIA's container runtime, which without it shows all GPUs of the node to a container.
-NO_DEVICES = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+from hub_service.pods.podtemplate import NO_DEVICES
 
 _CONTAINER_LISTS = ("initContainers", "containers")
 

@@ -102,6 +102,7 @@ def _gateway_defaults(config: Settings) -> gateway.Defaults:
     return gateway.Defaults(
         image=config.gateway.image,
         image_pull_policy=config.gateway.image_pull_policy,
+        image_pull_secrets=tuple(config.gateway.image_pull_secrets),
         start=gateway.StartTimes(
             answer_timeout=config.start.answer_timeout,
             answer_after=config.start.answer_after,

@@ -69,6 +69,7 @@ class Defaults:
 
     image: str
     image_pull_policy: str
+    image_pull_secrets: tuple[str, ...]
     start: StartTimes
     cluster_role: str
     hub_api_url: str | None
@@ -185,9 +186,17 @@ def _deployment(gateway: Object, defaults: Defaults) -> Object:
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
                 "containers": [_container(gateway, defaults)],
+                **_pull_secrets(gateway, defaults),
             },
         },
     }
+
+
+def _pull_secrets(gateway: Object, defaults: Defaults) -> Object:
+    secrets = spec_of(gateway).get("imagePullSecrets")
+    if secrets is None:
+        secrets = [{"name": name} for name in defaults.image_pull_secrets]
+    return {"imagePullSecrets": secrets} if secrets else {}
 
 
 def _container(gateway: Object, defaults: Defaults) -> Object:

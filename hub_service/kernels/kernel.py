@@ -96,6 +96,7 @@ def desired_pod(kernel: Object, policy: Policy = podsecurity.RESTRICTED) -> Obje
     for one in [*(pod_spec.get("initContainers") or []), *(pod_spec.get("containers") or [])]:
         # The end of the log of what fails is then in the pod's status.
         one.setdefault("terminationMessagePolicy", "FallbackToLogsOnError")
+        _hide_devices(one)
     if pod_spec.get("containers"):
         container = pod_spec["containers"][podtemplate.kernel_index(template)]
         if inplace.objection(template) is None:
@@ -144,6 +145,17 @@ def _set_environment(container: Object, spec: Object) -> None:
     names = {variable["name"] for variable in ours}
     others = [entry for entry in container.get("env") or [] if entry.get("name") not in names]
     container["env"] = others + ours
+
+
+def _hide_devices(container: Object) -> None:
+    """Let a container see no GPU of its node by its image's word alone; its template's counts."""
+    env = container.get("env") or []
+    hidden = podtemplate.NO_DEVICES
+    if podtemplate.asks_for_a_device(container) or any(
+        e.get("name") == hidden["name"] for e in env
+    ):
+        return
+    container["env"] = [*env, dict(hidden)]
 
 
 def _mount_connection(pod_spec: Object, container: Object, spec: Object) -> None:

@@ -15,6 +15,13 @@ from hub_service.kinds import COMPONENT_KERNEL, Object
 # Resource names that count as a GPU.
 GPU_RESOURCES = ("nvidia.com/gpu*", "nvidia.com/mig-*", "amd.com/gpu*", "gpu.intel.com/*")
 
+# Read by NVIDIA's container runtime, which without it shows all GPUs of the node to a container
+# whose image says so, as CUDA's images do.
+NO_DEVICES = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+
+# What isn't a device, of what a container may ask for.
+_NO_DEVICE = ("cpu", "memory", "ephemeral-storage", "hugepages-*")
+
 # Fields of a pod's metadata; any other text there (`app: x`) is meant as a label.
 _METADATA_FIELDS = frozenset(
     {
@@ -128,14 +135,22 @@ def gpus(template: Object) -> int:
     return max(together, before)
 
 
-def _gpus_of(container: Object) -> int:
+def asks_for_a_device(container: Object) -> bool:
+    """Whether a container asks for a device of any make, by a resource's name or by a claim."""
+    claims = (container.get("resources") or {}).get("claims")
+    return bool(claims) or any(
+        not any(fnmatchcase(name, pattern) for pattern in _NO_DEVICE) for name in _wanted(container)
+    )
+
+
+def _wanted(container: Object) -> dict[str, Any]:
     resources: Object = container.get("resources") or {}
-    wanted: dict[str, Any] = {
-        **(resources.get("requests") or {}),
-        **(resources.get("limits") or {}),
-    }
+    return {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
+
+
+def _gpus_of(container: Object) -> int:
     return sum(
         int(amount)
-        for name, amount in wanted.items()
+        for name, amount in _wanted(container).items()
         if any(fnmatchcase(name, pattern) for pattern in GPU_RESOURCES) and str(amount).isdigit()
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from hub_service.settings.section import DnsLabel, Seconds, Section
+from hub_service.settings.section import DnsLabel, DnsName, Seconds, Section
 
 
 class GatewaySettings(Section):
@@ -32,6 +32,11 @@ class GatewaySettings(Section):
     image: str = Field(min_length=1, description="Image of gateways, as built from images/gateway.")
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
         "IfNotPresent", description="When the gateway's image is pulled, as in a container."
+    )
+    image_pull_secrets: list[DnsName] = Field(
+        default_factory=list,
+        description="Names of Secrets, in the namespace of each gateway, with which its image is "
+        "pulled.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING"] = Field(
         "INFO", description="How much the gateway logs."

@@ -72,6 +72,7 @@ class Settings(Section):
         spec = {
             "image": wanted.image,
             "imagePullPolicy": wanted.image_pull_policy,
+            "imagePullSecrets": [{"name": name} for name in wanted.image_pull_secrets] or None,
             "logLevel": wanted.log_level,
             "resources": wanted.resources,
             "cullIdleTimeout": wanted.cull_idle_timeout,

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # A DNS label, as Kubernetes asks of namespaces and Services.
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+# The name of most other objects, a Secret's for example.
+DnsName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 
 # Numbers with their units, which the reference tells.
 Seconds = Annotated[int, Field(json_schema_extra={"unit": "seconds"})]

@@ -58,7 +58,8 @@ async def _page_of(group: str, installation: Installation) -> AsyncIterator[Page
         try:
             page = await browser.new_page()
             page.set_default_timeout(SECONDS)
-            await page.goto(f"{installation.url}/hub/login")
+            # Without next, it goes to the administrator's server, if there is one.
+            await page.goto(f"{installation.url}/hub/login?next=%2Fhub%2Fhome")
             await page.fill("#username_input", "admin")
             await page.fill("#password_input", installation.password)
             await page.click("#login_submit")

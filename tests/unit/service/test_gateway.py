@@ -13,6 +13,7 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DEFAULTS = gateway.Defaults(
     image="gateway:default",
     image_pull_policy="IfNotPresent",
+    image_pull_secrets=("registry",),
     start=gateway.StartTimes(answer_timeout=120, answer_after=5, grace=60),
     cluster_role="elastic-gateway",
     hub_api_url="http://hub.jhub:8081/hub/api",
@@ -61,6 +62,19 @@ def test_the_pods_may_reach_the_hub_and_are_no_notebooks():
         parts(a_gateway())[SERVICES]["spec"]["selector"],
     ):
         assert selector.items() <= labels.items()
+
+
+@pytest.mark.parametrize(
+    ("spec", "secrets"),
+    [
+        ({}, [{"name": "registry"}]),
+        ({"imagePullSecrets": [{"name": "mine"}]}, [{"name": "mine"}]),
+        ({"imagePullSecrets": []}, None),
+    ],
+)
+def test_the_image_may_need_a_password(spec, secrets):
+    pod = parts(a_gateway(**spec))[DEPLOYMENTS]["spec"]["template"]["spec"]
+    assert pod.get("imagePullSecrets") == secrets
 
 
 def test_the_pods_are_restricted():

@@ -2,8 +2,11 @@
 
 import copy
 
+import pytest
+
 from hub_service.kernels import kernel, kernel_status
 from hub_service.kinds import condition
+from hub_service.pods import podtemplate
 from tests.unit.service.kernels import (
     NOW,
     a_kernel,
@@ -11,6 +14,10 @@ from tests.unit.service.kernels import (
     admitted,
     admitted_of,
 )
+
+
+def is_the_kernels(container):
+    return any(entry["name"] == "KERNEL_ID" for entry in container["env"])
 
 
 class TestPod:
@@ -64,6 +71,7 @@ class TestPod:
                         "name": "kernel",
                         "image": "kernel:1",
                         "env": [
+                            {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
                             {"name": "KERNEL_ID", "value": "0b2c"},
                             {"name": "KERNEL_USERNAME", "value": "alice"},
                         ],
@@ -105,13 +113,37 @@ class TestPod:
         pod = kernel.desired_pod(
             a_kernel(pod_spec={"containers": [{"name": "sidecar"}, {"name": "kernel"}]})
         )
-        assert ["env" in container for container in pod["spec"]["containers"]] == [False, True]
+        assert [is_the_kernels(one) for one in pod["spec"]["containers"]] == [False, True]
 
     def test_or_is_the_first_one(self):
         pod = kernel.desired_pod(
             a_kernel(pod_spec={"containers": [{"name": "python"}, {"name": "sidecar"}]})
         )
-        assert ["env" in container for container in pod["spec"]["containers"]] == [True, False]
+        assert [is_the_kernels(one) for one in pod["spec"]["containers"]] == [True, False]
+
+    @pytest.mark.parametrize(
+        ("container", "hidden"),
+        [
+            ({}, True),
+            ({"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}, True),
+            ({"resources": {"requests": {"hugepages-2Mi": "4Mi"}}}, True),
+            ({"resources": {"limits": {"nvidia.com/gpu": 1}}}, False),
+            ({"resources": {"limits": {"example.com/shared-gpu": 1}}}, False),
+            ({"resources": {"claims": [{"name": "gpu"}]}}, False),
+        ],
+    )
+    def test_a_container_without_a_device_sees_none_of_its_node(self, container, hidden):
+        containers = [{"name": "kernel", "resources": {"limits": {"nvidia.com/gpu": 1}}}, container]
+        pod = kernel.desired_pod(a_kernel(pod_spec={"containers": containers}))
+        of_the_kernel, of_the_other = (one.get("env", []) for one in pod["spec"]["containers"])
+        assert (podtemplate.NO_DEVICES in of_the_other) == hidden
+        assert podtemplate.NO_DEVICES not in of_the_kernel
+
+    def test_which_devices_it_sees_may_be_said_by_its_template(self):
+        env = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}]
+        pod = kernel.desired_pod(a_kernel(pod_spec={"containers": [{"name": "a", "env": env}]}))
+        assert env[0] in pod["spec"]["containers"][0]["env"]
+        assert podtemplate.NO_DEVICES not in pod["spec"]["containers"][0]["env"]
 
     def test_the_templates_own_variables_and_grace_stay(self):
         env = [{"name": "HOME", "value": "/data"}, {"name": "KERNEL_USERNAME", "value": "root"}]
@@ -126,6 +158,7 @@ class TestPod:
         assert pod["spec"]["terminationGracePeriodSeconds"] == 30
         assert pod["spec"]["containers"][0]["env"] == [
             {"name": "HOME", "value": "/data"},
+            {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"},
             {"name": "KERNEL_ID", "value": "0b2c"},
             {"name": "KERNEL_USERNAME", "value": "alice"},
         ]
