@@ -94,11 +94,15 @@ class Books:
         self._changed |= entries
 
     def forget_before(self, day: date) -> None:
-        """Days that are over are kept elsewhere, but for what is still to be written."""
+        """Days that are over are kept elsewhere, but for those with something still to be written.
+
+        Of these all entries stay: the totals of a day are written with what has changed.
+        """
+        unwritten = {entry.day for entry in self._changed}
         self.amounts = {
             entry: amounts
             for entry, amounts in self.amounts.items()
-            if entry.day >= day or entry in self._changed
+            if entry.day >= day or entry.day in unwritten
         }
 
 

@@ -127,7 +127,9 @@ class Ledger:
             raise
         today = now.date()
         self._books.forget_before(today)
-        self._known_days = {day for day in self._known_days if day >= today}
+        # What came meanwhile for a day that is over is on top of what is known of it already.
+        unwritten = {entry.day for entry in self._books.changed}
+        self._known_days = {day for day in self._known_days if day >= today or day in unwritten}
         if self._cleared != today:
             count = await self._days.delete_before(today - self._retention)
             self._cleared = today

@@ -51,6 +51,7 @@ class Days:
         self.items = {}
         self.fails = False
         self.patches = 0
+        self.meanwhile = lambda: None
 
     async def get(self, day):
         return self.items.get(day)
@@ -67,6 +68,7 @@ class Days:
         if self.fails:
             raise ApiError(0, "NoAnswer", "no answer")
         self.patches += 1
+        self.meanwhile()
         self.items[day]["status"] = merged(status_of(self.items[day]), status)
 
     async def delete_before(self, day):
@@ -98,13 +100,13 @@ def ago(minutes):
     return timestamps.seconds(timestamps.now() - timedelta(minutes=minutes))
 
 
-def a_kernel(state, name="kernel-1"):
+def a_kernel(state, name="kernel-1", owner="ada"):
     return {
         "metadata": {
             "name": name, "namespace": "users", "uid": f"uid-of-{name}",
             "resourceVersion": str(next(VERSION)),
         },
-        "spec": {"owner": "ada", "server": "", "kernelSpecName": "gpu"},
+        "spec": {"owner": owner, "server": "", "kernelSpecName": "gpu"},
         "status": {"activity": {"executionState": state}},
     }  # fmt: skip
 
@@ -129,13 +131,13 @@ def a_pod(kernel, minutes=10, node="node", gpus="1", phase="Running"):
     }  # fmt: skip
 
 
-def a_server(minutes):
+def a_server(minutes, owner="ada"):
     return {
         "metadata": {
-            "name": "jupyter-ada", "namespace": "users", "uid": "server",
+            "name": f"jupyter-{owner}", "namespace": "users", "uid": "server",
             "resourceVersion": str(next(VERSION)),
             "labels": {"app.kubernetes.io/component": "singleuser-server"},
-            "annotations": {"hub.jupyter.org/username": "ada"},
+            "annotations": {"hub.jupyter.org/username": owner},
         },
         "spec": {"nodeName": "node"},
         "status": {"phase": "Running", "startTime": ago(minutes)},
@@ -173,7 +175,7 @@ class Keeping:
 def noon(monkeypatch):
     """It is around noon in UTC: what began half an hour ago began today."""
     real, start = timestamps.now, timestamps.now()
-    shift = start.replace(hour=12, minute=0) - start
+    shift = start.replace(hour=12, minute=0, second=0, microsecond=0) - start
     monkeypatch.setattr(timestamps, "now", lambda: real() + shift)
 
 
@@ -289,3 +291,33 @@ async def test_a_warm_pod_is_nobodys_until_it_is_claimed(days):
         await keeping.ledger.write()
     assert minutes(days.amounts()["", "gpu"]) == [10, 0, 0]
     assert minutes(days.amounts()["ada", "gpu"]) == [0, 0, 30]
+
+
+async def test_what_comes_for_a_past_day_while_that_is_written_is_counted_once(days):
+    yesterday = timestamps.now().date() - timedelta(days=1)
+    bobs, eves = (a_kernel("idle", f"kernel-of-{name}", name) for name in ("bob", "eve"))
+    days.items[yesterday] = document.empty(yesterday) | {
+        "status": {"users": {"eve": {"specs": {"gpu": {"givenBack": 600.0}}}}}
+    }
+    keeping = Keeping(days)
+    for name in ("bob", "eve"):
+        server = a_server(24 * 60, name)
+        server["metadata"]["uid"] = f"server-of-{name}"
+        keeping.servers.set(server)
+
+    def eve_starts_too():
+        days.meanwhile = lambda: None
+        keeping.kernels.set(eves)
+        keeping.pods.set(a_pod(eves, 10))
+
+    async with keeping:
+        keeping.kernels.set(bobs)
+        keeping.pods.set(a_pod(bobs, 10))
+        days.meanwhile = eve_starts_too
+        for _ in range(3):
+            await keeping.ledger.write()
+    booked = {row.entry.account.user: row.amounts for row in document.rows(days.items[yesterday])}
+    assert minutes(booked["bob"]) == [0, 0, 12 * 60]
+    assert minutes(booked["eve"]) == [0, 0, 10 + 12 * 60]
+    totals = days.items[yesterday]["status"]["totals"]
+    assert totals["givenBack"] == pytest.approx(60 * (10 + 24 * 60), abs=20)
