@@ -128,10 +128,17 @@ class Sharing:
             yield pod
             return
         queue = kueue.queue_of(pod) or self._queue
-        if queue or not self._fair or not pods.waits(pod):
-            yield kueue.queued(pod, queue) if queue else pod
+        if queue:
+            yield kueue.queued(pod, queue)
             return
-        one = pods.waiting(pod, pods.asked(pod), self._suitable)
+        try:
+            waits = self._fair and pods.waits(pod)
+            one = pods.waiting(pod, pods.asked(pod), self._suitable) if waits else None
+        except (AttributeError, KeyError, TypeError, ValueError):
+            one = None  # what is wrong with its template, the API server says
+        if one is None:
+            yield pod
+            return
         if not self._entrance.lets_in(one):
             yield pods.gated(pod)
             return
@@ -163,7 +170,11 @@ class Sharing:
         nodes = await self._nodes()
         began = clock()
         here = self._pods.store.by_index(WITH_GPUS, "")
-        asked = {uid_of(pod): self._asked.get(uid_of(pod)) or pods.asked(pod) for pod in here}
+        asked = {
+            uid_of(pod): self._asked.get(uid_of(pod)) or pods.asked(pod)
+            for pod in self._pods.store
+            if pods.holds(pod) or pods.asks_for_gpus(pod) is not None
+        }
         self._asked, self._suitable = asked, Suitable(nodes)
         order = fair_order(
             (
@@ -176,7 +187,10 @@ class Sharing:
         held = [
             _Held(pod, asked[uid_of(pod)], *self._kernel_of(pod)) for pod in here if pods.holds(pod)
         ]
-        free = pods.free(nodes, ((one.pod, one.asked.amounts) for one in held))
+        free = pods.free(
+            nodes,
+            ((pod, asked[uid_of(pod)].amounts) for pod in self._pods.store if uid_of(pod) in asked),
+        )
         self._makes_way = any(map(pods.makes_way, here))
         self._somebody_waits = bool(order)
         again = self._reclaim([one for one in order if not one.spare], held, free.copy(), nodes)

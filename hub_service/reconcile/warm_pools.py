@@ -34,6 +34,8 @@ from hub_service.reconcile.kernelspecs import BY_TEMPLATE
 from hub_service.reconcile.starts import UNSCHEDULED
 from hub_service.reconcile.templates import template_of
 from hub_service.reconcile.warm_claims import BY_POOL
+from hub_service.sharing import kueue
+from hub_service.sharing.pods import gates
 from hub_service.starts import room
 from hub_service.starts.faults import Fault
 from hub_service.warm import pods as warm
@@ -110,7 +112,7 @@ class WarmPools:
         """All specs with warm pods, where the scheduler finds too little for a pod, or enough."""
         if not self._asked:
             return ()
-        before, after = (room.scarce(pod) if pod else [] for pod in (old, new))
+        before, after = (_lacks(pod) if pod else [] for pod in (old, new))
         return list(self._asked) if before != after else ()
 
     async def reconcile(self, key: Key) -> float | None:
@@ -179,7 +181,7 @@ class WarmPools:
     def _others_wait(self, wanted: Object) -> bool:
         """Whether a kernel's pod finds no node for want of what this one takes."""
         taken = quantities.requests(wanted).keys()
-        refused = (room.scarce(pod) for pod in self._pods.store.by_index(UNSCHEDULED, ""))
+        refused = map(_lacks, self._pods.store.by_index(UNSCHEDULED, ""))
         return any(name in taken or name == "pods" for names in refused for name in names)
 
     async def _make(self, key: Key, wanted: Object) -> str | None:
@@ -208,3 +210,10 @@ class WarmPools:
         if found.again is not None:
             waits.append(max((found.again - timestamps.now()).total_seconds(), 1.0))
         return min(waits, default=None)
+
+
+def _lacks(pod: Object) -> list[str]:
+    """What there is too little of for a kernel's pod: by the scheduler's word, or in a queue."""
+    if kueue.GATE in gates(pod):
+        return [name for name in quantities.requests(pod) if quantities.is_gpu(name)]
+    return room.scarce(pod)

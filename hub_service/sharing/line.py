@@ -23,8 +23,9 @@ class Waiting:
     asks for; amounts: all that it asks for, by resource. line: those who wait for the same stand in
     one line. nodes: names of those that could take it if they were empty; None: not known.
     released: the scheduler sees it; refused: and has found too few GPUs for it. certain: nothing is
-    known that would keep it from any of `nodes` but what is free there. spare: nobody waits for it,
-    so it comes after all others.
+    known that would keep it from any of `nodes` but what is free there. short: other resources than
+    GPUs that the scheduler has found too little of, on whichever node. promised: the scheduler ends
+    others for it by itself. spare: nobody waits for it, so it comes after all others.
     """
 
     key: tuple[str, str]
@@ -37,6 +38,8 @@ class Waiting:
     released: bool = False
     refused: bool = False
     certain: bool = True
+    short: frozenset[str] = frozenset()
+    promised: bool = False
     spare: bool = False
 
 
@@ -97,6 +100,8 @@ class Entrance:
             return  # waits for a node that isn't there: nobody's place is taken by it
         if one.refused and not one.certain and self._room.has(one.amounts, one.nodes):
             return  # it isn't for a GPU that it waits there, and others may have that
+        if one.refused and one.spare:
+            return  # it goes as soon as the scheduler has none for somebody, who has to be let on
         if one.refused or self._room.take(one.amounts, one.nodes) is None:
             line.stuck += 1
 

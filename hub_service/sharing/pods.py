@@ -114,7 +114,9 @@ def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
         nodes=nodes,
         released=not is_gated(pod),
         refused=refused(pod) > 0,
-        certain=nodes is None or _is_certain(pod, nodes, suitable),
+        certain=nodes is None or _is_certain(pod, what.amounts, nodes, suitable),
+        short=frozenset(name for name in starts_room.lacking(pod) if not quantities.is_gpu(name)),
+        promised=bool(status_of(pod).get("nominatedNodeName")),
         spare=is_warm(pod),
     )
 
@@ -125,18 +127,20 @@ def refused(pod: Object) -> int:
     return max((lacking[name] for name in lacking if quantities.is_gpu(name)), default=0)
 
 
-def _is_certain(pod: Object, nodes: frozenset[str], suitable: Suitable) -> bool:
+def _is_certain(pod: Object, amounts: Amounts, nodes: frozenset[str], suitable: Suitable) -> bool:
     """Whether it is GPUs that keep a pod from all these nodes, as far as anybody says."""
     if suitable.may_be_elsewhere(pod, nodes):
         return False
-    return not refused(pod) or refused(pod) >= len(nodes)
+    # The scheduler counts nodes without GPUs with the others, and doesn't say which it means.
+    return not refused(pod) or refused(pod) >= len(suitable.and_too_small(pod, amounts))
 
 
 def standing(pod: Object | None) -> tuple[object, ...]:
     """How far a pod has come, as far as others in the line depend on it."""
     if pod is None:
         return ()
-    return holds(pod), waits(pod), is_gated(pod), is_deleting(pod), refused(pod)
+    promised = status_of(pod).get("nominatedNodeName")
+    return holds(pod), waits(pod), is_gated(pod), is_deleting(pod), refused(pod), promised
 
 
 def held_by_owner(pods: Iterable[Object]) -> dict[str, int]:

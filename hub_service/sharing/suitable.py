@@ -35,22 +35,26 @@ class Suitable:
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = nodes
         self._zones = {node.name: node.labels.get(_ZONE, "") for node in nodes}
-        self._known: dict[str, frozenset[str]] = {}
+        self._known: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
     def of(self, pod: Object, amounts: Amounts) -> frozenset[str] | None:
         """Names of nodes that would take a pod that asks for these amounts, were they empty."""
-        if not self._nodes:
-            return None
+        return self._of(pod, amounts)[0] if self._nodes else None
+
+    def and_too_small(self, pod: Object, amounts: Amounts) -> frozenset[str]:
+        """Names of these, and of those that it may run on and is too large for."""
+        return self._of(pod, amounts)[1]
+
+    def _of(self, pod: Object, amounts: Amounts) -> tuple[frozenset[str], frozenset[str]]:
         spec: Object = pod.get("spec") or {}
         fields = ("nodeName", "nodeSelector", "affinity", "tolerations")
         wishes = [[spec.get(name) for name in fields], room.home_node(pod), amounts]
         key = json.dumps(wishes, sort_keys=True, default=str)
         if key not in self._known:
-            self._known[key] = frozenset(
-                node.name
-                for node in self._nodes
-                if suits(pod, node)
-                and all(node.amounts.get(name, 0) >= amount for name, amount in amounts.items())
+            suiting = [node for node in self._nodes if suits(pod, node)]
+            self._known[key] = (
+                frozenset(node.name for node in suiting if _has(node, amounts)),
+                frozenset(node.name for node in suiting),
             )
         return self._known[key]
 
@@ -60,6 +64,10 @@ class Suitable:
         if not any("persistentVolumeClaim" in volume for volume in volumes):
             return False
         return len({self._zones[node] for node in nodes}) > 1
+
+
+def _has(node: Node, amounts: Amounts) -> bool:
+    return all(node.amounts.get(name, 0) >= amount for name, amount in amounts.items())
 
 
 def suits(pod: Object, node: Node) -> bool:

@@ -51,7 +51,7 @@ def victims(
 
     For one that waits, one kernel ends. Only where none is large enough alone, several do, on one
     node and as few as possible; where not even all of them would make room, none does. Nor does any
-    for one that may be kept from a node by something else.
+    for one that may be kept from a node by something else, or for which the scheduler ends others.
     """
     room = room.copy()
     left: dict[str, list[Holder]] = {}
@@ -60,8 +60,10 @@ def victims(
     chosen: dict[tuple[str, str], Waiting] = {}
     hopeless = set()  # there is only less for those that come later
     for one in waiting:
-        wants = (frozenset(one.amounts.items()), one.nodes)
-        if wants in hopeless or room.take(one.amounts, one.nodes) is not None or not one.certain:
+        wants = (frozenset(one.amounts.items()), one.nodes, one.short)
+        if one.promised or wants in hopeless:
+            continue
+        if room.take(one.amounts, one.nodes) is not None or not one.certain:
             continue
         found = _for_one(one, left, room)
         if not found:
@@ -87,10 +89,12 @@ def _for_one(one: Waiting, left: Mapping[str, Sequence[Holder]], room: Room) -> 
 
 def _on_node(one: Waiting, here: Sequence[Holder], free: Amounts) -> list[Holder]:
     """The longest idle ones of a node that together make room; empty where they don't."""
+    # What the scheduler has found too little of is not there to be had, whatever is known of it.
+    has = {name: Decimal(0) if name in one.short else amount for name, amount in free.items()}
     lacking = {
-        name: amount - free.get(name, Decimal(0))
+        name: amount - has.get(name, Decimal(0))
         for name, amount in one.amounts.items()
-        if amount > free.get(name, Decimal(0))
+        if amount > has.get(name, Decimal(0))
     }
     gpus = [name for name in lacking if quantities.is_gpu(name)]
     helping = [holder for holder in here if any(name in holder.amounts for name in gpus)]

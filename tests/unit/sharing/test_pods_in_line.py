@@ -118,6 +118,27 @@ def test_whether_only_gpus_are_lacking(pod, other, expected):
     assert one.certain is expected
 
 
+CPU_TOO = "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu."
+GPUS_OF_BOTH = "0/2 nodes are available: 1 Insufficient cpu, 2 Insufficient nvidia.com/gpu."
+
+
+def test_nodes_without_gpus_are_among_those_that_the_scheduler_counts():
+    bare = room.node(
+        {"metadata": {"name": "bare"}, "status": {"allocatable": {"cpu": "8"}}, "spec": {}}
+    )
+    cpu = read(a_pod(words=CPU_TOO), a_node(), bare)
+    assert (cpu.nodes, cpu.certain) == ({"n"}, False)
+    gpu = read(a_pod(words=GPUS_OF_BOTH), a_node(), bare)
+    assert (gpu.certain, gpu.short) == (True, {"cpu"})
+
+
+def test_for_whom_the_scheduler_ends_others():
+    pod = a_pod(words=NO_GPU)
+    assert not read(pod, a_node()).promised
+    pod["status"]["nominatedNodeName"] = "n"
+    assert read(pod, a_node()).promised
+
+
 def test_what_owners_hold_and_what_is_free():
     here = [
         a_pod("1", 2, nodeName="n"), a_pod("2", nodeName="n", phase="Running"),

@@ -281,6 +281,55 @@ async def test_nobody_ends_for_warm_pods():
     assert hall.chosen("idle") == []
 
 
+async def test_a_warm_pod_that_finds_no_gpu_does_not_close_the_line():
+    hall = Hall(gpus=1)
+    await hall.look()
+    hall.start("ready", warm=True)
+    hall.change("ready", node="n")
+    hall.start("spare", warm=True)
+    hall.change("spare", refused=True)
+    await hall.look()
+    # It has to be let on: warm pods make way when the scheduler has found nothing for it.
+    assert [hall.start("k1"), hall.start("k2"), hall.start("k3")] == [False, False, True]
+
+
+async def test_what_kernels_without_gpus_hold_of_a_node_is_not_free():
+    hall = Hall(gpus=2)
+    for field in ("allocatable", "capacity"):
+        hall.node["status"][field]["cpu"] = "8"
+    hall.runs("idle", idle=700)
+    cpu = {"name": "k", "resources": {"requests": {"cpu": "8"}}}
+    hall.pods.put(
+        {
+            "metadata": {"name": "cpu", "namespace": "users", "uid": "cpu", "resourceVersion": "1"},
+            "spec": {"nodeName": "n", "containers": [cpu]},
+            "status": {"phase": "Running"},
+        }
+    )
+    hall.start("newcomer")
+    newcomer = hall.pods.get(("users", "newcomer"))
+    container = {"name": "k", "resources": {"limits": {GPU: 2, "cpu": "1"}}}
+    hall.pods.put(hall._versioned({**newcomer, "spec": {"containers": [container]}}))
+    await hall.look()
+    assert hall.chosen("idle") == []
+    hall.gone("cpu")
+    await hall.look()
+    assert hall.chosen("idle") == ["idle"]
+
+
+async def test_a_template_that_can_not_be_read_is_for_the_api_server_to_refuse():
+    hall = Hall(gpus=1)
+    await hall.look()
+    terms = {"nodeSelectorTerms": {"key": "zone"}}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    containers = [{"name": "k", "resources": {"limits": {GPU: 1}}}]
+    pod = {"metadata": {"name": "c", "namespace": "users"}}
+    for wrong in ({"affinity": affinity}, {"tolerations": ["gpu"]}, {"schedulingGates": [{}]}):
+        given = {**pod, "spec": {"containers": containers, **wrong}}
+        with hall.sharing.joining(given) as made:
+            assert made == given
+
+
 @pytest.mark.parametrize("changed", [False, True])
 async def test_what_concerns_the_line(changed):
     hall = Hall(gpus=1)

@@ -91,6 +91,18 @@ def test_none_goes_for_one_that_something_else_may_keep_from_there():
     assert chosen([one, waits("y")], [idle("a", 5), idle("b", 3)]) == {"a": "y"}
 
 
+def test_what_the_scheduler_lacks_besides_has_to_come_from_those_that_end():
+    asks = replace(waits("x", cpu=4), short=frozenset({"cpu"}))
+    room = Room({"n": {GPU: Decimal(0), "cpu": Decimal(64)}})
+    assert victims([asks], [idle("small", 50, cpu=1)], room) == {}
+    holders = [idle("small", 50, cpu=1), idle("large", 5, cpu=4)]
+    assert set(victims([asks], holders, room)) == {"large"}
+
+
+def test_none_goes_for_one_for_which_the_scheduler_ends_others():
+    assert chosen([replace(waits("x"), promised=True)], [idle("a", 5)]) == {}
+
+
 def test_what_a_victim_leaves_over_is_for_the_next():
     assert chosen([waits("x"), waits("y")], [idle("a", 5, gpus=2), idle("b", 3)]) == {"a": "x"}
 
