@@ -121,13 +121,26 @@ def problem(pod: Object, *, encrypted: bool, home: bool, gpus: bool) -> str | No
     if _words(container) is None:
         return "Only kernels that are started by python -m can wait: see spec.command."
     values = [str(entry.get("value", "")) for entry in container.get("env") or []]
-    for text in [*_command(container), *values]:
+    every = [*(spec_of(pod).get("initContainers") or []), *podtemplate.containers(pod)]
+    mounts = [mount for one in every for mount in one.get("volumeMounts") or []]
+    paths = [mount.get("subPathExpr") or "" for mount in mounts]
+    for text in [*_command(container), *values, *paths]:
         if any(f"$({name})" in text for name in _LATE):
             return f"{text!r} holds a variable which has no value before somebody claims the pod."
     for field in _PROBES:
         if container.get(field):
             return f"The template's container has a {field}, which a pod that waits would fail."
-    for one in [*(spec_of(pod).get("initContainers") or []), *podtemplate.containers(pod)]:
+    if (container.get("lifecycle") or {}).get("postStart"):
+        return (
+            "The template's container has a postStart hook, which would run before somebody "
+            "claims the pod."
+        )
+    if spec_of(pod).get("activeDeadlineSeconds") is not None:
+        return (
+            "The template has activeDeadlineSeconds, which count from the pod's start, before "
+            "somebody claims it."
+        )
+    for one in every:
         for entry in one.get("env") or []:
             path = ((entry.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "")
             if path.startswith(("metadata.labels", "metadata.annotations")):

@@ -15,6 +15,7 @@ from hub_service.kinds import name_of
 from hub_service.warm import pods
 from tests.unit.service.kernels import LATER, NOW, STAMP
 
+HOME = {"name": "all", "mountPath": "/home", "subPathExpr": "users/$(KERNEL_USERNAME)"}
 COMMAND = ["python3", "-m", "ipykernel_launcher", "-f", "/run/elastic/connection.json"]
 
 
@@ -94,6 +95,14 @@ class TestWhichSpecs:
                 "'$(KERNEL_LANGUAGE)' holds",
             ),
             (a_template({"readinessProbe": {"exec": {}}}), {}, "readinessProbe"),
+            (a_template({"lifecycle": {"postStart": {"exec": {}}}}), {}, "postStart"),
+            (a_template(activeDeadlineSeconds=3600), {}, "activeDeadlineSeconds"),
+            (a_template({"volumeMounts": [HOME]}), {}, "'users/$(KERNEL_USERNAME)' holds"),
+            (
+                a_template(initContainers=[{"name": "copy", "volumeMounts": [HOME]}]),
+                {},
+                "'users/$(KERNEL_USERNAME)' holds",
+            ),
             (
                 a_template(
                     {
