@@ -53,7 +53,9 @@ class WarmClaims:
             except ApiError as error:
                 if error.status == 403:
                     self._may_claim = False
-                log.warning("kernel %s: no warm pod is used: %s", key_of(item), error)
+                log.warning(
+                    "kernel %s: the warm pod %s is not used: %s", key_of(item), key_of(pod), error
+                )
                 return None
             finally:
                 self._being_claimed.discard(uid_of(pod))
@@ -83,7 +85,10 @@ class WarmClaims:
         return any(map(podtemplate.gpus, self._pods.store.by_index(UNSCHEDULED, "")))
 
     async def _claim(self, pod: Object, item: Object, wanted: Object) -> Object | None:
-        """Raises ApiError; None where the pod is somebody else's by now, or doesn't listen."""
+        """None where the pod is somebody else's by now. ApiError too where it can't be told.
+
+        Where one can't be, the others hardly could: they are left as they are.
+        """
         connection = await self._connection_file(item)
         if connection is None:
             return None
@@ -96,10 +101,9 @@ class WarmClaims:
         try:
             await self._tell(claimed, warm.delivery(wanted, connection))
             told = await self._patch(claimed, warm.delivered(item))
-        except ApiError as error:
-            log.warning("pod %s: was warm, and can't be used: %s", key_of(pod), error)
+        except ApiError:
             await delete(self._cluster, PODS, claimed)
-            return None
+            raise
         log.info("kernel %s: has the warm pod %s", key_of(item), key_of(pod))
         return told
 

@@ -35,6 +35,7 @@ class Cluster:
             self.store.put(pod)
         self.secret = {"data": {"connection.json": base64.b64encode(b'{"key": "k"}').decode()}}
         self.refusals = {}
+        self.no_exec = None
         self.exit_code, self.told, self.deleted = 0, [], []
 
     def record(self, pod):
@@ -60,6 +61,8 @@ class Cluster:
 
     async def execute(self, namespace, pod, container, command, *, timeout, stdin):
         self.told.append((pod, container, stdin))
+        if self.no_exec is not None:
+            raise self.no_exec
         return Executed(self.exit_code, "no such file")
 
     async def delete(self, _resource, _namespace, name, *, uid):
@@ -90,11 +93,33 @@ async def test_the_next_one_where_one_is_somebody_elses_by_now(status):
     assert name_of(await claims(cluster).claim(KERNEL, cold())) == "b"
 
 
-async def test_one_whose_process_can_not_be_told_is_deleted():
-    cluster = Cluster(waiting(name="a"))
+async def test_one_whose_process_can_not_be_told_is_deleted_and_the_others_stay():
+    cluster = Cluster(waiting(name="a"), waiting(name="b"))
     cluster.exit_code = 3
     assert await claims(cluster).claim(KERNEL, cold()) is None
     assert cluster.deleted == ["a"]
+    assert [one[0] for one in cluster.told] == ["a"]
+
+
+async def test_where_no_command_can_be_run_a_start_loses_one_pod():
+    cluster = Cluster(waiting(name="a"), waiting(name="b"), waiting(name="c"))
+    cluster.no_exec = ApiError(0, "Timeout", "no answer")
+    ours = claims(cluster)
+    assert await ours.claim(KERNEL, cold()) is None
+    assert cluster.deleted == ["a"]
+    cluster.no_exec = None
+    assert name_of(await ours.claim(KERNEL, cold())) == "b"
+
+
+async def test_without_the_right_to_run_commands_it_is_not_tried_again(caplog):
+    cluster = Cluster(waiting(name="a"), waiting(name="b"))
+    cluster.no_exec = ApiError(403, "Refused", "running a command in pod a was refused")
+    ours = claims(cluster)
+    for _ in range(2):
+        assert await ours.claim(KERNEL, cold()) is None
+    assert cluster.deleted == ["a"]
+    (warning,) = caplog.records
+    assert "users/a is not used" in warning.message
 
 
 async def test_without_the_right_to_it_is_not_tried_again():
