@@ -120,9 +120,23 @@ class ElasticGatewayApp(EnterpriseGatewayApp):
                 seconds,
             )
             revocations = self._follow_revocations()
-            await stopped.wait()
+            await self._stopped(stopped)
             revocations.cancel()
             await self._leave()
+
+    async def _stopped(self, stopped: asyncio.Event) -> None:
+        """Wait until this process is asked to end.
+
+        Raises what a watch has ended with: Kubernetes starts the container again then, where this
+        process would go on without news of any kernel.
+        """
+        asked = asyncio.create_task(stopped.wait())
+        broken = asyncio.create_task(self.runtime.watch_broken())
+        await asyncio.wait({asked, broken}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (asked, broken):
+            task.cancel()
+        if broken.done():
+            broken.result()
 
     def init_http_server(self) -> None:
         """Listen, with limits to what one client may take of the others' memory and sockets."""

@@ -136,7 +136,9 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
     def on_message(self, ws_msg: str | bytes) -> None:
         """Pass a client's message on, and count it; refuse it if the kernel has ended."""
         channel, header, message, send = self._read(ws_msg)
-        if channel not in _TO_KERNEL:
+        if not isinstance(header, dict) or not isinstance(header.get("msg_id"), str):
+            self.log.warning("a message without an id, which nothing could answer, is left out")
+        elif channel not in _TO_KERNEL:
             self.log.warning("a message for %r, which takes none, is left out", channel)
         elif self.manager.ended:
             self._answer(refused(header, self.manager.ended.message))
@@ -160,7 +162,11 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         """Write why the kernel ended below the cell that was running, or ran last."""
         iopub = self.channels.get("iopub")
         if iopub and not iopub.closed():
-            iopub.flush()  # what the kernel still said comes first
+            try:
+                iopub.flush()  # what the kernel still said comes first
+            except Exception:
+                # It can say anything; its end is told all the same.
+                self.log.exception("kernel %s: its last messages were not read", self.kernel_id)
         self._write("iopub", "stream", {"name": "stderr", "text": f"{message}\n"}, cell)
 
     def show(self, kind: str, content: dict[str, Any], cell: Any) -> None:
@@ -219,7 +225,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
         elif size > _LARGE and self.subprotocol != _V1 and len(parts) == _BUFFERS:
             self._pass_on_text(channel, msg_list)
         else:
-            super()._on_zmq_reply(stream, msg_list)
+            with contextlib.suppress(WebSocketClosedError):
+                super()._on_zmq_reply(stream, msg_list)
 
     def _pass_on_text(self, channel: str, msg_list: list[bytes]) -> None:
         """Pass a message on with its content as the kernel wrote it, which is JSON already."""
@@ -328,7 +335,8 @@ class ChannelsHandler(JSONErrors, ZMQChannelsHandler):
             self._write(*answer)
 
     def _write(self, channel: str, kind: str, content: dict[str, Any], parent: Any) -> None:
-        message = self.session.msg(kind, content=content, parent=parent)
+        message = self.session.msg(kind, content=content)
+        message["parent_header"] = parent  # given to `msg`, it would have to have an id
         try:
             if self.subprotocol == _V1:
                 data = serialize_msg_to_ws_v1(message, channel, self.session.pack)

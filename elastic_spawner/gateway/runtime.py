@@ -50,6 +50,7 @@ class Runtime:
     namespaces: Reflector | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _watching: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def caches(self) -> tuple[Reflector, ...]:
@@ -61,6 +62,22 @@ class Runtime:
     def is_synced(self) -> bool:
         """Whether every cache has its first list."""
         return all(cache.is_synced for cache in self.caches)
+
+    def watch(self) -> None:
+        """Begin to fill the caches, and keep them current."""
+        self._watching.extend(asyncio.create_task(cache.run()) for cache in self.caches)
+
+    async def watch_broken(self) -> None:
+        """Wait until a watch ends before it is to, and raise what it ended with."""
+        ended, _ = await asyncio.wait(self._watching, return_when=asyncio.FIRST_COMPLETED)
+        for watch in ended:
+            watch.result()
+
+    async def stop_watching(self) -> None:
+        """End all watches."""
+        for watch in self._watching:
+            watch.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
 
     @property
     def is_stopping(self) -> bool:
@@ -187,7 +204,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
                 else None
             ),
         )
-        watches = [asyncio.create_task(cache.run()) for cache in runtime.caches]
+        runtime.watch()
         try:
             await asyncio.gather(*(cache.synced(_SYNC_TIMEOUT) for cache in runtime.caches))
             if gateway.offer is None:
@@ -199,9 +216,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Runtime]:
         finally:
             await runtime.finish_background()
             await runtime.reporter.close()
-            for watch in watches:
-                watch.cancel()
-            await asyncio.gather(*watches, return_exceptions=True)
+            await runtime.stop_watching()
             runtime.authenticator.close()
 
 

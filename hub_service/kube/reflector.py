@@ -241,7 +241,11 @@ class Reflector:
         for waiter in self._waiters.get(change.key, ()):
             _try(waiter, change.new)
         for listener in self._listeners:
-            listener(*change)
+            try:
+                listener(*change)
+            except Exception:
+                # It fails at one object, perhaps at a user's: the others are not to wait for that.
+                log.exception("%s: a listener failed at %s", self, change.key)
 
     def __str__(self) -> str:
         where = ", ".join(name or "all namespaces" for name in self._sources)

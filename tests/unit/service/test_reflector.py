@@ -76,6 +76,28 @@ async def test_expired_history_is_listed_anew(api_server, reflecting, until, as_
         assert sum(name == "stays" for name, _, _ in reflector.changes) == 1
 
 
+async def test_a_listener_that_fails_at_one_object_hears_of_others(
+    api_server, reflecting, until, caplog
+):
+    heard = []
+
+    def fail_at_a(key, _old, _new):
+        heard.append(key.name)
+        if key.name == "a":
+            raise KeyError("msg_id")
+
+    api_server.put("a", n=1)
+    async with reflecting() as reflector:
+        await until(lambda: api_server.watchers == 1)
+        with reflector.subscribed(fail_at_a), reflector.subscribed(lambda key, *_: heard.append(2)):
+            api_server.put("a", n=2)
+            api_server.put("b", n=1)
+            await until(lambda: heard == ["a", 2, "b", 2])
+        assert [change[0] for change in reflector.changes] == ["a", "a", "b"]
+        assert api_server.lists == 1
+    assert "a listener failed at" in caplog.text
+
+
 async def test_a_cut_connection_is_resumed_where_it_was(api_server, reflecting, until):
     async with reflecting() as reflector:
         await until(lambda: api_server.watchers == 1)
