@@ -28,9 +28,10 @@ from hub_service.controllers.rules import policies_of
 from hub_service.controllers.sharing import sharing_controller
 from hub_service.controllers.warm import warm_pool_controller
 from hub_service.gateways.activity import GatewayClient
+from hub_service.hub.groups import Groups
 from hub_service.hub.known_groups import KnownGroups
 from hub_service.kernels import liveness
-from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue
+from hub_service.kube import ApiError, Cluster, Controller, Key, Reflector, WorkQueue, key_of
 from hub_service.kube.backoff import Backoff
 from hub_service.notebooks.notebook_tokens import token_hash
 from hub_service.reconcile.admissions import Admissions
@@ -80,7 +81,8 @@ class Controllers:
         self._groups = groups
         self._gateway_urls = gateway_urls or watches.gateway_urls
         self._metrics = metrics
-        queue = WorkQueue[Key](is_urgent=partial(is_urgent, watches.kernels, watches.pods))
+        is_first = partial(is_urgent, watches.kernels, watches.pods)
+        self._queue = queue = WorkQueue[Key](is_urgent=is_first)
         self._seals = Seals(queue.add)
         self._client = GatewayClient(token)
         self._recorder = Recorder(cluster)
@@ -130,11 +132,20 @@ class Controllers:
             controller.observed_by(self._metrics)
         self._metrics.controllers = self._controllers
         try:
-            with self._watches.kernels.subscribed(self._metrics.note_kernel):
+            with (
+                self._watches.kernels.subscribed(self._metrics.note_kernel),
+                self._groups.subscribed(self._look_at_all_kernels),
+            ):
                 await self._run()
         finally:
             self._metrics.controllers = ()
             await self._seals.close()
+
+    def _look_at_all_kernels(self, _: Groups) -> None:
+        """Groups have changed: other rules may end their members' kernels."""
+        if self._config.culling.groups:
+            for item in self._watches.kernels.store:
+                self._queue.add(key_of(item))
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -202,6 +213,7 @@ class Controllers:
             demands=sharing.demand_of,
             unsure=sharing.put_off,
             observed=observed,
+            current=self._watches.kernels.store.get,
         )
         reconciler = KernelReconciler(
             self._cluster,

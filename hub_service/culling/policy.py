@@ -166,10 +166,15 @@ def resolve(places: Iterable[Place]) -> Policy:
 
 
 def of_lost_server(policy: Policy) -> Policy:
-    """For a kernel whose server is gone and was waited for long enough: as soon as it is idle."""
+    """For a kernel whose server is gone and was waited for long enough: as soon as it is idle.
+
+    If its user keeps it meanwhile, that counts.
+    """
     source = "the rule for kernels whose notebook server is gone"
     return Policy(
         idle_timeout=1,
+        extension=policy.extension,
+        extensions=policy.extensions,
         reclaim_after=policy.reclaim_after,
         sources={**policy.sources, "idle_timeout": source},
     )

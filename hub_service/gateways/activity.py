@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -90,6 +90,7 @@ class GatewayClient:
         why: Why | None = None,
         save_within: float | None = None,
         unless_connected: bool = False,
+        is_kept: Callable[[], bool] = lambda: False,
     ) -> Sealed | Active | Unknown:
         """Have a kernel sealed that was idle since before `idle_before`.
 
@@ -99,6 +100,7 @@ class GatewayClient:
         save_within: seconds for what the kernel is to run before, where its spec names something.
         Somebody who sends a cell meanwhile keeps the kernel.
         unless_connected: not while a notebook is connected to it.
+        is_kept: asked before the last step whether its user keeps the kernel, where that took time.
         """
         told: dict[str, object] = {"unless_connected": True} if unless_connected else {}
         if why is not None:
@@ -122,6 +124,8 @@ class GatewayClient:
             saved = said.outcome if isinstance(said, Saved) else None
             seal_until = asyncio.get_running_loop().time() + _SEAL_WITHIN
             answers = await ask_all("hold") if saved else [said]
+        if _all_held(answers) and is_kept():
+            answers.append(Unknown("its user keeps it since a moment ago"))
         if _all_held(answers):
             if asyncio.get_running_loop().time() < seal_until:
                 more = {"saved": dataclasses.asdict(saved)} if saved else {}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from hub_service.hub.groups import Group, Groups
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # Asks the hub for all groups; None where it gave no definite answer.
 FetchGroups = Callable[[], Awaitable[Sequence[Group] | None]]
+# Is told of the groups as they are now.
+Listener = Callable[[Groups], None]
 
 # How old, in seconds, what a decision rests on may be.
 _RECENT = 1.0
@@ -29,14 +32,13 @@ class KnownGroups:
     """The last word of the hub on its groups.
 
     `fetch`: None where there is no hub; then there are no groups, and that is known.
-    `on_change` is called with the groups whenever the hub says something else than before.
+    `on_change` is called with the groups whenever the hub says something else than before, as are
+    those that `subscribed`.
     """
 
-    def __init__(
-        self, fetch: FetchGroups | None, *, on_change: Callable[[Groups], None] = lambda _: None
-    ) -> None:
+    def __init__(self, fetch: FetchGroups | None, *, on_change: Listener = lambda _: None) -> None:
         self._fetch = fetch
-        self._on_change = on_change
+        self._listeners = [on_change]
         self._current = Groups() if fetch is None else None
         self._recent_until = 0.0
         self._asking: asyncio.Task[None] | None = None
@@ -45,6 +47,15 @@ class KnownGroups:
     def current(self) -> Groups | None:
         """What was known last; None before the hub's first answer."""
         return self._current
+
+    @contextmanager
+    def subscribed(self, listener: Listener) -> Iterator[None]:
+        """Have a listener called as `on_change` is, in the block."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     async def recent(self) -> Groups | None:
         """The groups as they are, or were a moment ago.
@@ -89,4 +100,5 @@ class KnownGroups:
         groups = Groups(listed)
         if groups != self._current:
             self._current = groups
-            self._on_change(groups)
+            for listener in self._listeners:
+                listener(groups)

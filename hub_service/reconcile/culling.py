@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 from hub_service import culling, timestamps
-from hub_service.culling import Activity, Confirm, Demand, Policy, notes
+from hub_service.culling import Activity, Confirm, Demand, Policy, notes, record
 from hub_service.culling import activity as activities
 from hub_service.culling import policy as policies
 from hub_service.gateways.activity import Active, GatewayClient, Unknown, Why
@@ -57,7 +57,7 @@ class Culling:
 
     `covers`: whether a namespace is looked after. `demands`: who waits for what a kernel holds.
     `unsure` is told of kernels whose gateway can't be asked, or can't say. `observed` knows more of
-    what a kernel does.
+    what a kernel does. `current`: a kernel as it is now.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Culling:
         demands: Demands = lambda _: None,
         unsure: Callable[[Key], None] = lambda _: None,
         observed: Observed = lambda _, activity: activity,
+        current: Callable[[Key], Object | None] = lambda _: None,
     ) -> None:
         self._gateways = gateways
         self._gateway_urls = gateway_urls
@@ -83,6 +84,7 @@ class Culling:
         self._demands = demands
         self._unsure = unsure
         self._observed = observed
+        self._current = current
         self._asked: dict[Key, Confirm] = {}
         # Since when a gateway has said that a kernel is idle, while its report is on the way.
         self._told: dict[Key, datetime] = {}
@@ -153,13 +155,21 @@ class Culling:
             why=Why(verdict.reason, verdict.message),
             save_within=hook.timeout if hook else None,
             unless_connected=verdict.unless_connected,
+            is_kept=partial(self._is_kept, key),
         )
         self._seals.ask(key, question)
         return None
 
+    def _is_kept(self, key: Key) -> bool:
+        """Whether its user keeps a kernel, who may have asked for that a moment ago."""
+        item = self._current(key)
+        policy = self._policy(item) if item else None
+        kept = record.kept_until(item, policy) if item and policy else None
+        return kept is not None and kept > timestamps.now()
+
     def sealed(self, key: Key) -> Confirm:
         """What a kernel was sealed for."""
-        return self._asked.pop(key)
+        return self._asked[key]
 
     def drop(self, key: Key) -> None:
         """The kernel is gone."""

@@ -223,8 +223,13 @@ class KernelReconciler:
         message = f"{why.message} {answer.saved}" if answer.saved else why.message
         log.info("kernel %s: culled: %s", key, why.message)
         status = kernel_status.of_cull(item, why.reason, message, timestamps.now())
-        await self._write(item, status)
-        await self._end(item)
+        try:
+            await self._write(item, status)
+            await self._end(item)
+        except ApiError:
+            # Its process has ended: without the answer it would look as if it had done so itself.
+            self._seals.put_back(key, answer)
+            raise
 
     async def _write(self, item: Object, status: Object) -> Object:
         """Write what differs, and what the status doesn't show yet; the kernel as it is then."""

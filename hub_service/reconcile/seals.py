@@ -41,6 +41,10 @@ class Seals:
         """The answer, once."""
         return self._answers.pop(key, None)
 
+    def put_back(self, key: Key, answer: Answer) -> None:
+        """What the answer is for could not be done yet."""
+        self._answers[key] = answer
+
     def drop(self, key: Key) -> None:
         """The kernel is gone: so is what was asked about it."""
         self._answers.pop(key, None)

@@ -154,12 +154,14 @@ def test_in_a_sentence(policy, sentence):
 
 
 def test_a_kernel_whose_server_is_gone():
-    policy = policies.of_lost_server(of(gateway=an_object("g", culling={"connected": True})))
+    ordinary = of(gateway=an_object("g", culling={"connected": True, "extensions": 2}))
+    policy = policies.of_lost_server(ordinary)
+    # What its user was granted before stands.
     assert (policy.idle_timeout, policy.connected, policy.warning, policy.extensions) == (
         1,
         False,
         0,
-        0,
+        2,
     )
     assert "server is gone" in policy.sources["idle_timeout"]
 

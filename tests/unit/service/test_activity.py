@@ -161,6 +161,13 @@ async def test_one_of_several_saves_while_all_hold():
     assert {(body["reason"], body["message"]) for body in second.bodies} == {("Idle", "By a rule.")}
 
 
+async def test_who_keeps_the_kernel_while_it_saves_has_it():
+    gateway = Replica(hold=HELD, save=SAVED, seal=SEALED)
+    answer = await seal_at(gateway, save_within=5, is_kept=lambda: "save" in gateway.steps)
+    assert isinstance(answer, Unknown)
+    assert gateway.steps == ["hold", "save", "hold", "release"]
+
+
 @pytest.mark.parametrize(
     ("save", "expected"),
     [(BUSY, Active), ((404, {}), Unknown), ((200, {"saved": {}}), Unknown)],

@@ -83,13 +83,17 @@ async def test_the_next_who_asks_later_gets_what_has_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("hub_service.hub.known_groups._RECENT", 0.0)
-    hub, told = Hub(ADAS), []
+    hub, told, later = Hub(ADAS), [], []
     known = KnownGroups(hub.groups, on_change=told.append)
     await known.recent()
+    with known.subscribed(later.append):
+        await known.recent()
+        hub.answer = [ADAS, ALL]
+        assert await known.recent() == Groups([ADAS, ALL])
+    hub.answer = [ADAS]
     await known.recent()
-    hub.answer = [ADAS, ALL]
-    assert await known.recent() == Groups([ADAS, ALL])
-    assert told == [Groups([ADAS]), Groups([ADAS, ALL])]
+    assert told == [Groups([ADAS]), Groups([ADAS, ALL]), Groups([ADAS])]
+    assert later == [Groups([ADAS, ALL])]
 
 
 async def test_while_the_hub_is_down_the_last_known_ones_count(
