@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from demo.install import kubectl
 from hub_service import timestamps
+from hub_service.hub.groups import Group
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, Object, name_of, spec_of, status_of
 from hub_service.kube import Cluster
 from tests.integration.gateway_stand_in import GATEWAY, StandIn
@@ -44,6 +47,33 @@ async def test_a_spec_s_rule_is_shown_and_a_shorter_one_acts_at_once(
     (asked,) = stand_in.asked
     assert asked[2]["reason"] == "Idle"
     assert "(by JupyterKernelSpec python)" in asked[2]["message"]
+
+
+async def test_who_leaves_a_group_has_its_rules_no_longer(
+    serving: Any,
+    start: Any,
+    report: Any,
+    observed: Observed,
+    stand_in: StandIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hub_service.hub.known_groups._LOOK_INTERVAL", 0.2)
+    monkeypatch.setattr("hub_service.hub.known_groups._RECENT", 0.0)
+    members = {"ada"}
+
+    async def training() -> list[Group]:
+        return [Group("training", frozenset(members), {})]
+
+    rules = {"idleTimeout": 2, "groups": {"training": {"idleTimeout": 0}}}
+    async with serving(0, fetch_groups=training, culling=rules):
+        kernel = await observed.phase(await start("ada", **GATEWAY), "Running")
+        probe = await observed.phase(await start("bob", **GATEWAY), "Running")
+        await report(kernel, "idle", seconds_ago=60)
+        await report(probe, "idle", seconds_ago=60)
+        await observed.gone(probe, 20)
+        assert [kernel_id for kernel_id, _, _ in stand_in.asked] == [spec_of(probe)["kernelID"]]
+        members.clear()
+        await observed.gone(kernel, 20)
 
 
 async def test_a_kernel_with_an_open_notebook_stays_until_it_is_closed(
