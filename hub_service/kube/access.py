@@ -33,12 +33,19 @@ class ConfigurationError(Exception):
 class Access:
     """One API server as this process reaches it.
 
-    proxy: on the way there, or None; server_hostname: what the server's certificate is for, where
-    that isn't the host of its URL.
+    watches: the session for watches, where they have one of their own; proxy: on the way there, or
+    None; server_hostname: what the server's certificate is for, where that isn't the host of its
+    URL.
     """
 
-    def __init__(self, configuration: Configuration, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        session: aiohttp.ClientSession,
+        watches: aiohttp.ClientSession | None = None,
+    ) -> None:
         self.session = session
+        self.watches = watches or session
         self.proxy = proxy(configuration)
         self.server_hostname: str | None = configuration.tls_server_name or None
         self._configuration = configuration
@@ -84,11 +91,15 @@ async def from_environment() -> AsyncIterator[Access]:
             f"No way to a Kubernetes API server: {error} Set KUBECONFIG to a kubeconfig file, "
             "or run in a pod with a service account."
         ) from error
-    connections = session(configuration)
+    # A watch keeps its connection, and there is one for each kind and namespace: they would leave
+    # none to requests. The limit is for bursts of these.
+    requests = session(configuration, limit=configuration.connection_pool_maxsize)
+    watches = session(configuration, limit=0)
     try:
-        yield Access(configuration, connections)
+        yield Access(configuration, requests, watches)
     finally:
-        await connections.close()
+        await requests.close()
+        await watches.close()
         if refresh is not None:
             refresh.cancel()
         # Connections whose making was cancelled end by themselves a moment later; the loop

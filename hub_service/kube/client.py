@@ -206,7 +206,13 @@ class Cluster:
         }
         limits = aiohttp.ClientTimeout(total=timeout + 30, sock_connect=5.0, sock_read=silence)
         try:
-            response = await self._send("GET", _path(resource, namespace), query, timeout=limits)
+            response = await self._send(
+                "GET",
+                _path(resource, namespace),
+                query,
+                timeout=limits,
+                session=self._access.watches,
+            )
             try:
                 if response.status != 200:
                     raise _refusal(response.status, await response.read())
@@ -275,10 +281,11 @@ class Cluster:
         content_type: str = JSON,
         accept: str = JSON,
         timeout: aiohttp.ClientTimeout | None = None,
+        session: aiohttp.ClientSession | None = None,
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept, "Content-Type": content_type}
         headers |= await self._access.authorization()
-        return await self._access.session.request(
+        return await (session or self._access.session).request(
             method,
             self._access.url(path),
             params=query,

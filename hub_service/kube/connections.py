@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-def session(configuration: Configuration) -> aiohttp.ClientSession:
+def session(configuration: Configuration, *, limit: int) -> aiohttp.ClientSession:
     """A session as the client's own, on sockets that keep nothing back.
+
+    limit: of connections at a time; 0: none. What waits for one waits within its own time-out.
 
     A closed socket's unsent bytes would go on being sent by the operating system, for minutes: a
     write that was given up because the network was cut would reach the server when it is healed,
@@ -32,9 +34,7 @@ def session(configuration: Configuration) -> aiohttp.ClientSession:
         context.verify_mode = ssl.CERT_NONE
     if configuration.disable_strict_ssl_verification:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    connector = aiohttp.TCPConnector(
-        limit=configuration.connection_pool_maxsize, ssl=context, socket_factory=_socket
-    )
+    connector = aiohttp.TCPConnector(limit=limit, ssl=context, socket_factory=_socket)
     # One event of a watch can be over a megabyte. `trust_env` would have a thread look for a .netrc
     # before every request, and the environment read for a proxy: see `proxy`.
     return aiohttp.ClientSession(

@@ -182,6 +182,18 @@ async def test_delays_grow_while_nothing_works(api_server, reflecting, until):
             await until(lambda: len(api_server.requests) > before + 1, seconds=0.3)
 
 
+async def test_watches_leave_connections_to_requests(api_server, cluster, thing, until):
+    many = [f"ns-{number}" for number in range(120)]
+    reflector = Reflector(cluster, thing, many)
+    task = asyncio.create_task(reflector.run())
+    try:
+        await until(lambda: api_server.watchers == len(many), 30)
+        assert (await cluster.create(thing, "ns", {}))["kind"] == "Thing"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_an_event_of_megabytes(api_server, reflecting, until):
     async with reflecting() as reflector:
         await until(lambda: api_server.watchers == 1)
