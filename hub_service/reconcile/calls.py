@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from hub_service.kinds import Object, is_deleting, name_of, namespace_of, uid_of
-from hub_service.kube import ApiError, Cluster, Key, Reflector, ResourceType
+from collections.abc import Callable
+
+from hub_service.kinds import (
+    MANAGER,
+    ROLE_BINDINGS,
+    Object,
+    is_deleting,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from hub_service.kube import ApiError, Cluster, Key, Reflector, ResourceType, key_of
 
 # Answers that another try would not change: the object, or the service's own rights, must be
 # changed by somebody first.
@@ -52,3 +62,26 @@ async def delete(cluster: Cluster, resource: ResourceType, item: Object) -> None
     except ApiError as error:
         if error.status not in (404, 409):  # gone, or another of that name by now
             raise
+
+
+async def apply_role_binding(
+    cluster: Cluster, body: Object, *, is_ours: Callable[[Object], bool]
+) -> None:
+    """Apply it; with another role, which can't be changed in place, make it anew. ApiError.
+
+    is_ours: whether the one that is there may be deleted for that.
+    """
+    namespace, name = key_of(body)
+    try:
+        await cluster.apply(ROLE_BINDINGS, namespace, name, body, field_manager=MANAGER)
+    except ApiError as error:
+        if error.status != 422:
+            raise
+        present = await cluster.get(ROLE_BINDINGS, namespace, name)
+        if present["roleRef"] == body["roleRef"] or not is_ours(present):
+            raise
+        # If it is a role that the service may not hand out, the gateway keeps what it has.
+        trial = {**body, "metadata": {**body["metadata"], "name": f"{name}-trial"}}
+        await cluster.create(ROLE_BINDINGS, namespace, trial, dry_run=True)
+        await cluster.delete(ROLE_BINDINGS, namespace, name, uid=uid_of(present))
+        await cluster.apply(ROLE_BINDINGS, namespace, name, body, field_manager=MANAGER)

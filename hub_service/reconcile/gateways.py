@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from hub_service import conditions, timestamps
 from hub_service.gateways import gateway
@@ -29,7 +30,7 @@ from hub_service.kinds import (
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
 from hub_service.notebooks import notebook
-from hub_service.reconcile.calls import REFUSALS, patch_status
+from hub_service.reconcile.calls import REFUSALS, apply_role_binding, patch_status
 from hub_service.reconcile.indexes import BY_GATEWAY
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class GatewayReconciler:
         for resource, body in parts:
             try:
                 if resource == ROLE_BINDINGS:
-                    await self._apply_role_binding(item, body)
+                    await apply_role_binding(self._cluster, body, is_ours=partial(_is_of, item))
                 else:
                     applied = await self._apply_one(resource, body)
             except ApiError as error:
@@ -164,28 +165,13 @@ class GatewayReconciler:
             resource, namespace_of(body), name_of(body), body, field_manager=MANAGER
         )
 
-    async def _apply_role_binding(self, item: Object, body: Object) -> None:
-        """Apply it; with another role, which can't be changed in place, make it anew."""
-        try:
-            await self._apply_one(ROLE_BINDINGS, body)
-        except ApiError as error:
-            if error.status != 422:
-                raise
-            present = await self._cluster.get(ROLE_BINDINGS, namespace_of(item), name_of(item))
-            same_role = present["roleRef"] == body["roleRef"]
-            if same_role or controller_uid(present, JUPYTER_GATEWAYS.kind) != uid_of(item):
-                raise
-            # If it is a role that the service may not hand out, the gateway keeps what it has.
-            trial = {**body, "metadata": {**body["metadata"], "name": f"{name_of(item)}-trial"}}
-            await self._cluster.create(ROLE_BINDINGS, namespace_of(item), trial, dry_run=True)
-            await self._cluster.delete(
-                ROLE_BINDINGS, namespace_of(item), name_of(item), uid=uid_of(present)
-            )
-            await self._apply_one(ROLE_BINDINGS, body)
-
     def _generation(self, key: Key) -> int | None:
         deployment = self._deployments.store.get(key)
         return None if deployment is None else int(deployment["metadata"]["generation"])
+
+
+def _is_of(item: Object, binding: Object) -> bool:
+    return controller_uid(binding, JUPYTER_GATEWAYS.kind) == uid_of(item)
 
 
 def is_alive(item: Object) -> bool:

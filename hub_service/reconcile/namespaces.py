@@ -17,7 +17,7 @@ from hub_service.kinds import (
     namespace_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
-from hub_service.reconcile.calls import delete
+from hub_service.reconcile.calls import apply_role_binding, delete
 
 log = logging.getLogger(__name__)
 
@@ -170,9 +170,12 @@ async def _apply(
 ) -> float | None:
     """Apply it; seconds until the next attempt where it was refused, else None."""
     try:
-        await cluster.apply(
-            resource, namespace_of(body), name_of(body), body, field_manager=MANAGER
-        )
+        if resource == ROLE_BINDINGS:
+            await apply_role_binding(cluster, body, is_ours=_is_ours)
+        else:
+            await cluster.apply(
+                resource, namespace_of(body), name_of(body), body, field_manager=MANAGER
+            )
     except ApiError as error:
         if error.status != 403:
             raise
@@ -185,3 +188,8 @@ async def _apply(
         )
         return _LOOK_AGAIN
     return None
+
+
+def _is_ours(item: Object) -> bool:
+    labels: Object = item["metadata"].get("labels") or {}
+    return labels.get(LABEL_MANAGED_BY) == MANAGER
