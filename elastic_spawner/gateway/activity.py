@@ -50,7 +50,9 @@ _REPORT_ACTIVITY_AFTER = timedelta(seconds=10)
 class Activity:
     """A kernel's activity at one moment.
 
-    known: False until the kernel has answered for the first time.
+    known: whether what the kernel does is. Not before it has answered a request of this process'
+    own, or has taken up or done one that it does one after the other: others answer beside a cell
+    that was begun before this process listened.
     last_activity: when something last happened that counts.
     idle_since: when it last became idle; None while it is starting or busy.
     accepted: headers of execute_requests that were passed on and are not done, oldest first.
@@ -152,22 +154,24 @@ def published(
     """
     kind = parent.get("msg_type", "")
     if kind in _PASSIVE:
-        # On the control channel a kernel answers beside its work.
-        return answered(activity, now) if state == IDLE and not activity.unanswered else activity
+        return activity  # on the control channel a kernel answers beside its work
     if message_type == "iopub_welcome":
         return activity  # somebody has subscribed
     if message_type == "status" and (not kind or state not in (IDLE, BUSY)):
         return activity  # `starting`, or a status of nobody's request
     if message_type == "status" and kind in _CONTROL:
         return activity  # its request was counted when it passed
-    activity = replace(activity, known=True, last_activity=now)
+    in_turn = message_type == "status" and not parent.get("subshell_id")
+    activity = replace(activity, known=activity.known or in_turn, last_activity=now)
     if activity.unanswered:
         activity = replace(activity, idle_since=None)
         if kind == _EXECUTE and not activity.taken_up:
             activity = replace(activity, taken_up=dict(parent))
     if message_type != "status":
         return _settled(activity, now)
-    return _taken_up(activity, parent) if state == BUSY else done(activity, parent, now)
+    if state == BUSY:
+        return _taken_up(activity, parent)
+    return _settled(done(activity, parent, now), now)
 
 
 def done(activity: Activity, parent: Mapping[str, Any], now: datetime) -> Activity:

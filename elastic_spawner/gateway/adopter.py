@@ -112,9 +112,13 @@ class Adopter:
             if resource is None or not self._runtime.serves(resource):
                 return
             try:
-                found = adoption.read(resource)
                 async with self._reads:
-                    keys = await self._keys(found)
+                    keys = await self._keys(adoption.read(resource))
+                # As it is now: it may have answered while its Secret was waited for.
+                resource = self._runtime.kernels.store.get(key)
+                if resource is None or not self._runtime.serves(resource):
+                    return
+                found = adoption.read(resource)
             except adoption.UnusableError as error:
                 log.warning("kernel %s is deleted: %s", key, error)
                 self._delete(key)

@@ -261,6 +261,10 @@ class ElasticKernelManager(RemoteKernelManager):
             raise
         self.start_restarter()
         self._connect_control_socket()
+        activity = kinds.status_of(self.resource or {}).get("activity") or {}
+        if activity.get("executionState") in (kinds.IDLE, kinds.BUSY):
+            # The other process has let clients in, and what they have run was not heard here.
+            self.monitor.executed = True
         self.serve()
         self.look()
 

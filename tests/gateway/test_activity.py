@@ -49,6 +49,11 @@ class History:
         self.activity = activities.published(self.activity, kind, parent, state, self.now)
         return self
 
+    def answered(self) -> History:
+        self.now += timedelta(seconds=1)
+        self.activity = activities.answered(self.activity, self.now)
+        return self
+
     def ran(self, message_id: str) -> History:
         self.passed_on("execute_request", message_id)
         self.status("busy", "execute_request", message_id)
@@ -62,10 +67,29 @@ class History:
 STATES = [
     ("a new kernel", History(), "starting"),
     ("says starting", History().status("starting", ""), "starting"),
-    ("answers a tab", History().status("idle", "kernel_info_request"), "idle"),
+    ("answers a tab", History().status("idle", "kernel_info_request"), "starting"),
+    ("answers the gateway", History().status("idle", "kernel_info_request").answered(), "idle"),
     ("a cell is accepted", History().passed_on("execute_request"), "busy"),
     ("a cell runs", History().status("busy", "execute_request"), "busy"),
     ("a cell is done", History().ran("a"), "idle"),
+    (
+        "a cell that was begun before it was heard prints",
+        History().published("stream", header("execute_request")),
+        "starting",
+    ),
+    (
+        "a subshell answers beside such a cell",
+        History()
+        .published("comm_msg", header("comm_msg", subshell_id="s"))
+        .status("busy", "comm_msg", subshell_id="s")
+        .status("idle", "comm_msg", subshell_id="s"),
+        "starting",
+    ),
+    (
+        "a cell that was begun before it was heard is done",
+        History().published("stream", header("execute_request")).status("idle", "execute_request"),
+        "idle",
+    ),
     (
         "two accepted, one done",
         History()

@@ -44,13 +44,15 @@ class BrokenError(AssertionError):
 class Process:
     """One process of the gateway.
 
-    heard: until when what the kernel has published is on its way. written: its last report.
+    listens: whether it hears the kernel yet, which may be at work by then. heard: until when what
+    the kernel has published is on its way. written: its last report.
     known_dead: when the service learns that it is gone.
     """
 
     name: str
     activity: activities.Activity
     tabs: int = 0
+    listens: bool = False
     alive: bool = True
     held: bool = False
     revived: bool = False
@@ -127,7 +129,7 @@ class History:
         """Until the kernel is culled, or nothing is to come any more. BrokenError."""
         chance, second, seed = self._chance, 1.0, self.seed
         for process in self._processes:
-            self._at(chance.uniform(0.1, 3), partial(self._ask_kernel, process))
+            self._at(chance.uniform(0.1, chance.choice((3, 60))), partial(self._connect, process))
         for _ in range(chance.randint(1, 10)):
             second += chance.choice((0.01, 0.5, 5, 30, 200)) * chance.uniform(0.5, 2)
             self._at(second, getattr(self, f"_{chance.choice(_HAPPENINGS)}"))
@@ -316,20 +318,26 @@ class History:
 
     # The kernel.
 
-    def _publish(self, kind: str, work: str, state: str) -> None:
+    def _publish(self, kind: str, work: str, state: str | None) -> None:
+        """A status, or for None something that a cell prints."""
         header = {"msg_type": kind, "msg_id": work}
         for process in self._processes:
+            if not process.listens:
+                continue
             process.heard = max(process.heard, self.now + self._chance.uniform(0, 0.3))
             self._at(process.heard, partial(self._hear, process, header, state))
 
-    def _hear(self, process: Process, header: dict[str, str], state: str) -> None:
+    def _hear(self, process: Process, header: dict[str, str], state: str | None) -> None:
         if process.alive:
-            heard = activities.published(process.activity, "status", header, state, self.moment())
+            message = "stream" if state is None else "status"
+            heard = activities.published(process.activity, message, header, state, self.moment())
             self._update(process, heard)
 
     def _begin(self) -> None:
         kind, work, lasts = self._work[0]
         self._publish(kind, work, "busy")
+        if self._chance.random() < 0.5:
+            self._in(0, lasts, partial(self._publish, kind, work, None))
         self._at(self.now + lasts, self._finish)
 
     def _finish(self) -> None:
@@ -340,6 +348,10 @@ class History:
         for process in self._processes:
             if process.revived:
                 self._ask_kernel(process)
+
+    def _connect(self, process: Process) -> None:
+        process.listens = True
+        self._ask_kernel(process)
 
     def _ask_kernel(self, process: Process) -> None:
         """The gateway's own first request, which the kernel answers when it has nothing to do."""
@@ -356,7 +368,7 @@ class History:
 
     def _pass_on(self, kind: str, work: str, command: str = "") -> Process | None:
         """A client sends something; the process that takes it, if one does."""
-        there = [process for process in self._processes if process.alive and not process.held]
+        there = [one for one in self._processes if one.alive and one.listens and not one.held]
         if not there:
             return None
         process = self._chance.choice(there)
@@ -413,6 +425,8 @@ class History:
     def _poll(self) -> None:
         kind = self._chance.choice(("kernel_info_request", "usage_request", "comm_info_request"))
         self._pass_on(kind, kind)
+        for state in ("busy", "idle"):  # on the control channel, beside what it works on
+            self._publish(kind, kind, state)
 
     def _kill(self) -> None:
         process = self._chance.choice(self._processes)
@@ -437,6 +451,7 @@ class History:
 
     def _revive(self) -> None:
         process = self._process()
+        process.listens = True
         found = self._kernel["status"]["activity"]
         process.activity = activities.adopted(found, self.moment())
         process.written = activities.reported_by(found, process.name)
