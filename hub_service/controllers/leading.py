@@ -36,7 +36,7 @@ from hub_service.kube.backoff import Backoff
 from hub_service.notebooks.notebook_tokens import token_hash
 from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.connections import ConnectionsReconciler, of_new
-from hub_service.reconcile.culling import Culling, GatewayUrls
+from hub_service.reconcile.culling import Culling, GatewayUrls, Observed
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
 from hub_service.reconcile.kernels import KernelReconciler, is_urgent, unless_put_off
@@ -86,6 +86,8 @@ class Controllers:
         self._seals = Seals(queue.add)
         self._client = GatewayClient(token)
         self._recorder = Recorder(cluster)
+        self._gpu_use = gpu_use(cluster, config, watches, queue.add)
+        observed = self._gpu_use.observed if self._gpu_use else lambda _, activity: activity
         self._servers: Servers | None = None
         if servers_of is not None and tell is not None:
             seconds = config.culling.lost_server_timeout
@@ -95,9 +97,10 @@ class Controllers:
                 tell=tell,
                 timeout=timedelta(seconds=seconds) if seconds > 0 else None,
                 on_change=queue.add,
+                observed=observed,
             )
         self._controllers = [
-            *self._kernel_controllers(queue),
+            *self._kernel_controllers(queue, observed),
             self._interrupt_controller(),
             self._restart_controller(queue),
             self._connections_controller(),
@@ -165,7 +168,7 @@ class Controllers:
             if self._config.has_shared_gateway:
                 group.create_task(apply_shared_gateway(self._cluster, self._config))
 
-    def _kernel_controllers(self, queue: WorkQueue[Key]) -> list[Controller]:
+    def _kernel_controllers(self, queue: WorkQueue[Key], observed: Observed) -> list[Controller]:
         starts = Starts(
             self._cluster,
             pods=self._watches.pods,
@@ -187,8 +190,6 @@ class Controllers:
             visibility=Visibility(self._watches.kernel_specs, self._watches.spec_namespace),
         )
         policies = policies_of(self._config, self._watches, self._groups)
-        self._gpu_use = gpu_use(self._cluster, self._config, self._watches, queue.add)
-        observed = self._gpu_use.observed if self._gpu_use else lambda _, activity: activity
         sharing = Sharing(
             self._cluster,
             kernels=self._watches.kernels,

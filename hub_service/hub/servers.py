@@ -8,13 +8,18 @@ but not for ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from hub_service import timestamps
+from hub_service.culling import Activity
+from hub_service.culling import activity as activities
 from hub_service.kinds import BUSY, Object, Phase, spec_of, status_of
+
+# A kernel's activity by more than its gateway reports.
+Observed = Callable[[Object, Activity], Activity]
 
 
 class Server(NamedTuple):
@@ -33,15 +38,19 @@ def server_of(kernel: Object) -> Server | None:
 
 
 def news(
-    kernels: Iterable[Object], told: Mapping[Server, datetime], now: datetime
+    kernels: Iterable[Object],
+    told: Mapping[Server, datetime],
+    now: datetime,
+    observed: Observed = lambda _, activity: activity,
 ) -> dict[Server, datetime]:
     """When servers were last active, by their kernels, where that is later than the hub was told.
 
-    A busy kernel is active now, and so is one that its user keeps: it would end with its server.
+    A busy kernel is active now, and so is one that its user keeps, or whose GPUs are in use: it
+    would end with its server.
     """
     latest: dict[Server, datetime] = {}
     for kernel in kernels:
-        server, moment = server_of(kernel), _last_activity(kernel, now)
+        server, moment = server_of(kernel), _last_activity(kernel, now, observed)
         if server is not None and moment is not None:
             latest[server] = max(moment, latest.get(server, moment))
     return {
@@ -51,13 +60,22 @@ def news(
     }
 
 
-def _last_activity(kernel: Object, now: datetime) -> datetime | None:
+def _last_activity(kernel: Object, now: datetime, observed: Observed) -> datetime | None:
     activity: Object = status_of(kernel).get("activity") or {}
     running = status_of(kernel).get("phase") == Phase.RUNNING
     kept = timestamps.parse((status_of(kernel).get("culling") or {}).get("keptUntil"))
     if running and (activity.get("executionState") == BUSY or (kept is not None and kept > now)):
         return now
-    return timestamps.parse(activity.get("lastActivity"))
+    last = timestamps.parse(activity.get("lastActivity"))
+    reported = activities.of(kernel)
+    if reported.idle_since is None:
+        return last
+    since = observed(kernel, reported).idle_since
+    if since is None:
+        return now
+    if since == reported.idle_since:
+        return last
+    return since if last is None else max(since, last)
 
 
 @dataclass(frozen=True)

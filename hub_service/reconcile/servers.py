@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from hub_service import timestamps
 from hub_service.hub import servers
-from hub_service.hub.servers import Presence, Server
+from hub_service.hub.servers import Observed, Presence, Server
 from hub_service.kinds import Object
 from hub_service.kube import Key, Reflector, key_of
 
@@ -37,7 +37,7 @@ class Servers:
 
     `servers_of` and `tell` call the hub, see hub.HubClient. `timeout`: how long the kernels of a
     server that is gone wait for the next one; None: for ever. `on_change` is called with kernels
-    for which `is_overdue` has changed.
+    for which `is_overdue` has changed. `observed` knows more of what a kernel does.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Servers:
         tell: Tell,
         timeout: timedelta | None,
         on_change: Callable[[Key], None],
+        observed: Observed = lambda _, activity: activity,
         clock: Callable[[], datetime] = timestamps.now,
     ) -> None:
         self._kernels = kernels
@@ -55,6 +56,7 @@ class Servers:
         self._tell = tell
         self._timeout = timeout
         self._on_change = on_change
+        self._observed = observed
         self._now = clock
         self._told: dict[Server, datetime] = {}
         self._presence: dict[Server, Presence] = {}
@@ -77,7 +79,7 @@ class Servers:
         """Tell the hub of servers whose kernels were active."""
         known = self._known()
         self._told = {server: at for server, at in self._told.items() if server in known}
-        news = servers.news(self._kernels.store, self._told, self._now())
+        news = servers.news(self._kernels.store, self._told, self._now(), self._observed)
         await self._each(news, lambda server: self._tell_one(server, news[server]))
 
     async def ask(self) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tornado import httpserver, netutil, web
 
+from hub_service.culling import Activity
+from hub_service.gpu_use.use import Known, Rule, observed
 from hub_service.hub import servers
 from hub_service.hub.client import HubClient
 from hub_service.hub.servers import Presence, Server
@@ -56,6 +58,37 @@ def kernel(
 )
 def test_when_a_server_was_active(item: Object, moment: datetime) -> None:
     assert servers.news([item], {}, NOW) == {ADA: moment}
+
+
+@pytest.mark.parametrize(
+    ("seen", "moment"),
+    [
+        (Activity(None, "idle, but its GPUs are in use"), NOW),
+        (Activity(NOW - 3 * MINUTE), NOW - 3 * MINUTE),
+        (Activity(NOW - 10 * MINUTE), NOW - 10 * MINUTE),
+    ],
+)
+def test_a_server_is_active_while_gpus_of_its_kernels_are(seen: Activity, moment: datetime) -> None:
+    assert servers.news([kernel()], {}, NOW, lambda *_: seen) == {ADA: moment}
+    # What it did before its end says nothing about now.
+    ended = kernel(phase="Failed")
+    assert servers.news([ended], {}, NOW, lambda *_: seen) == {ADA: NOW - 10 * MINUTE}
+
+
+async def test_the_hub_is_told_while_gpus_are_in_use() -> None:
+    hub, item = Hub(), kernel()
+    item["status"] |= {"gpus": 1, "podName": "kernel-1"}
+    rule = Rule(MINUTE, 2 * MINUTE, keep_unknown=True, unused_after=None)
+    known = Known(NOW, {("users", "kernel-1"): NOW - MINUTE / 2})
+
+    def seen(kernel: Object, activity: Activity) -> Activity:
+        return observed(kernel, activity, known, rule, hub.now)
+
+    watch = watcher(hub, Cache(item), [], observed=seen)
+    await watch.tell()
+    hub.now += MINUTE
+    await watch.tell()
+    assert hub.told == [(ADA, NOW), (ADA, NOW + MINUTE)]
 
 
 def test_only_what_is_new_is_told() -> None:
@@ -125,7 +158,7 @@ class Hub:
         return self.listens
 
 
-def watcher(hub: Hub, cache: Cache, changed: list[Key]) -> Servers:
+def watcher(hub: Hub, cache: Cache, changed: list[Key], **more: Any) -> Servers:
     return Servers(
         cache,  # type: ignore[arg-type]
         servers_of=hub.servers_of,
@@ -133,6 +166,7 @@ def watcher(hub: Hub, cache: Cache, changed: list[Key]) -> Servers:
         timeout=5 * MINUTE,
         on_change=changed.append,
         clock=lambda: hub.now,
+        **more,
     )
 
 
