@@ -95,15 +95,21 @@ def started(now: datetime) -> Activity:
     return Activity(last_activity=now)
 
 
-def adopted(reported: Mapping[str, Any], now: datetime) -> Activity:
+def adopted(reported: Mapping[str, Any], now: datetime, process: str = "") -> Activity:
     """A kernel that another process of the gateway has served.
 
     reported: what was written of it last, as `status` gives it; {} where nothing was. Whether it
-    is idle still, only the kernel itself can say.
+    is idle still, only the kernel itself can say. What is written of `process`, which is this one's
+    name, is of an earlier container in its pod, and ended with that.
     """
     is_idle = reported.get("executionState") == IDLE
+    had_client, had_debugger = (
+        (reported.get(name) or {}).get(process) for name in ("connectionsByPod", "debuggingByPod")
+    )
+    last_activity = None if had_debugger else timestamps.parse(reported.get("lastActivity"))
     return Activity(
-        last_activity=timestamps.parse(reported.get("lastActivity")) or now,
+        last_activity=last_activity or now,
+        last_connected=now if had_client else None,
         idle_since=timestamps.parse(reported.get("idleSince")) if is_idle else None,
         unanswered=True,
     )

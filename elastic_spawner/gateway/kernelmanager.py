@@ -245,9 +245,10 @@ class ElasticKernelManager(RemoteKernelManager):
         self._connect_control_socket()
         self.reachable = True
         # A container's successor has its name.
-        if reported := activities.reported_by(found.activity, self.runtime.settings.process):
+        process = self.runtime.settings.process
+        if reported := activities.reported_by(found.activity, process):
             self.runtime.reporter.knows(self.process_proxy.resource.name, reported)
-        self.monitor.adopt(self.ip, dict(PORTS), found.activity)
+        self.monitor.adopt(self.ip, dict(PORTS), found.activity, process)
         # One that works in silence says nothing by itself of what has changed.
         asyncio.get_running_loop().call_later(_REPORT_AFTER, self.report)
 

@@ -66,16 +66,16 @@ class KernelMonitor:
         self._session.send(shell, "kernel_info_request")
         self.heart.start(ip, ports["hb_port"])
 
-    def adopt(self, ip: str, ports: dict[str, int], reported: dict[str, Any]) -> None:
+    def adopt(self, ip: str, ports: dict[str, int], reported: dict[str, Any], process: str) -> None:
         """Connect to a kernel that may be at work, for another process of the gateway.
 
-        reported: its activity as it was written last.
+        reported: its activity as it was written last; process: what this one is called there.
         """
         # Websockets don't wait for an answer that comes when the running cell is done.
         if not self.kernel_info.done():
             self.kernel_info.set_result({})
         self._connect_and_ask(ip, ports)
-        self.activity = activities.adopted(reported, timestamps.now())
+        self.activity = activities.adopted(reported, timestamps.now(), process)
 
     def reset(self) -> None:
         """The kernel's process is being replaced: disconnect, and know nothing of what it does."""

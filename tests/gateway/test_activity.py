@@ -290,6 +290,18 @@ def test_a_kernel_that_is_taken_over_is_busy_until_it_answers() -> None:
     assert (busy.execution_state, busy.idle_since) == ("idle", START)
 
 
+def test_what_ended_with_an_earlier_container_of_the_pod() -> None:
+    adopted = activities.adopted({**IDLE_BEFORE, "connectionsByPod": {"one": 1}}, START, "one")
+    assert adopted.last_connected == START  # idleness that a client keeps counts from now
+    assert adopted.last_activity < START
+    known = activities.reported_by({**IDLE_BEFORE, "connectionsByPod": {"one": 1}}, "one")
+    assert activities.worth_reporting(known, activities.status(adopted, 0, process="one"))
+    adopted = activities.adopted({**IDLE_BEFORE, "debuggingByPod": {"one": True}}, START, "one")
+    assert not activities.may_seal(activities.answered(adopted, START), START - timedelta(hours=1))
+    others = {**IDLE_BEFORE, "connectionsByPod": {"two": 1}, "debuggingByPod": {"two": True}}
+    assert activities.adopted(others, START, "one") == activities.adopted(IDLE_BEFORE, START, "one")
+
+
 def test_a_kernel_that_is_taken_over_in_the_middle_of_a_cell() -> None:
     cell = header("execute_request", "a")
     activity = activities.adopted(IDLE_BEFORE, START)

@@ -90,6 +90,8 @@ class History:
         self._kernel["spec"] |= {"kernelID": "an-id", "gateway": {"name": "shared"}}
         self._work: list[tuple[str, str, float]] = []  # not done yet: kind, id, how long it takes
         self._debugger: Process | None = None
+        # When it was known last that a tab, or a debugger, had gone with a process' container.
+        self._left = self._debugged = 0.0
         self._demand: Demand | None = None
         self._unreachable_until = 0.0
         self._processes = [self._process() for _ in range(self._chance.choice((1, 1, 2)))]
@@ -193,14 +195,15 @@ class History:
         if latest:  # some processes hear later than others that it has nothing to do
             moments += [one.idle_since for one in activity if one.idle_since is not None]
             moments += [said.idle_since] if said.idle_since is not None else []
-        since = max(map(seconds, moments))
+        since = max(self._debugged, *map(seconds, moments))
         kept = record.of(self._kernel, said, rules).kept_until
         until = seconds(kept) if kept else 0.0
         ends = [_NEVER]
         if rules.max_age is not None:
             ends.append(max(rules.max_age, until, since + 10))
         if not (rules.connected and tabs):
-            left = seconds(said.left) if said.left and rules.connected else 0.0
+            left = max(seconds(said.left), self._left) if said.left else self._left
+            left = left if rules.connected else 0.0
             if rules.idle_timeout is not None:
                 ends.append(max(max(since, left) + rules.idle_timeout, until))
             if rules.reclaim_after is not None and self._demand is not None:
@@ -432,10 +435,15 @@ class History:
         process = self._chance.choice(self._processes)
         if not process.alive or process.held:
             return
-        process.alive, process.known_dead = False, self.now + self._chance.uniform(1, 5)
-        self._unknown_until = max(self._unknown_until, process.known_dead)
+        process.alive = False
         if self._debugger is process:
             self._debugger = None
+        if self._chance.random() < 0.5:
+            self.saw["container restarted"] += 1
+            self._in(1, 30, partial(self._revive, process))
+            return
+        process.known_dead = self.now + self._chance.uniform(1, 5)
+        self._unknown_until = max(self._unknown_until, process.known_dead)
         self._at(process.known_dead, partial(self._forget, process))
         self._in(5, 60, self._revive)
 
@@ -449,13 +457,22 @@ class History:
             activity["lastConnected"] = timestamps.microseconds(self.moment())
         self._written(activity)
 
-    def _revive(self) -> None:
+    def _revive(self, before: Process | None = None) -> None:
+        """Another process, or a container in the pod of the one before."""
         process = self._process()
+        if before is not None:
+            process.name, before.known_dead = before.name, self.now
+            said = self._kernel["status"]["activity"]
+            if (said.get("connectionsByPod") or {}).get(process.name):
+                self._left = self.now
+            if (said.get("debuggingByPod") or {}).get(process.name):
+                self._debugged = self.now
         process.listens = True
         found = self._kernel["status"]["activity"]
-        process.activity = activities.adopted(found, self.moment())
+        process.activity = activities.adopted(found, self.moment(), process.name)
         process.written = activities.reported_by(found, process.name)
-        self._processes = [*(one for one in self._processes if one.alive), process]
+        there = (one for one in self._processes if one.alive or one.known_dead == _NEVER)
+        self._processes = [*there, process]
         self._report(process)
         self._in(0.1, 3, partial(self._ask_kernel, process))
 
