@@ -143,6 +143,7 @@ class Controllers:
         finally:
             self._metrics.controllers = ()
             await self._seals.close()
+            self._client.close()
 
     def _look_at_all_kernels(self, _: Groups) -> None:
         """Groups have changed: other rules may end their members' kernels."""

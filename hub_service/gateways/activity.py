@@ -24,6 +24,9 @@ from hub_service.kinds import IDLE
 # Seconds in which a kernel that is held everywhere is asked to be sealed. Gateways hold for 30, and
 # a request may be on its way for as long as the client's time-out.
 _SEAL_WITHIN = 15.0
+# A question may take minutes, until something is saved, or the whole time-out, at a pod that has
+# gone: neither may keep back those about other kernels. A process often may have 1024 files open.
+_AT_A_TIME = 500
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class GatewayClient:
     def __init__(self, token: str, *, request_timeout: float = 10.0) -> None:
         self._token = token
         self._request_timeout = request_timeout
+        # The one that all share has ten connections, and the hub is asked on these.
+        self._http = AsyncHTTPClient(force_instance=True, max_clients=_AT_A_TIME)
+
+    def close(self) -> None:
+        """Let go of the HTTP client."""
+        self._http.close()
 
     async def seal(
         self,
@@ -159,7 +168,7 @@ class GatewayClient:
             follow_redirects=False,  # they would carry the token elsewhere
         )
         try:
-            response = await AsyncHTTPClient().fetch(request, raise_error=False)
+            response = await self._http.fetch(request, raise_error=False)
         except (OSError, HTTPClientError, HTTPTimeoutError) as error:
             return Unknown(f"{gateway_url} does not answer: {error}")
         return _answer(gateway_url, response.code, response.body)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
+from tornado.httpclient import AsyncHTTPClient
 
 from hub_service.gateways.activity import Active, GatewayClient, Sealed, Unknown, Why
 from hub_service.kernels.saving import Outcome
@@ -102,6 +103,29 @@ async def test_a_connection_that_breaks():
 
     async with a_gateway(handler) as url:
         assert isinstance(await GatewayClient("t").seal([url], "id-1", MOMENT), Unknown)
+
+
+async def test_questions_that_take_long_hold_up_no_others(until):
+    held, go_on = [], asyncio.Event()
+
+    async def holding(request):
+        held.append(request.path)
+        await go_on.wait()
+        return web.json_response({"sealed": True})
+
+    async def answering(_request):
+        return web.json_response({"sealed": True})
+
+    client = GatewayClient("t")
+    async with a_gateway(holding) as slow, a_gateway(answering) as quick:
+        asking = [asyncio.create_task(client.seal([slow], f"id-{n}", MOMENT)) for n in range(30)]
+        await until(lambda: len(held) == len(asking))
+        assert await client.seal([quick], "other", MOMENT) == Sealed()
+        # What asks the hub has connections of its own.
+        assert (await AsyncHTTPClient().fetch(quick)).code == 200
+        go_on.set()
+        assert set(await asyncio.gather(*asking)) == {Sealed()}
+    client.close()
 
 
 class Replica:
