@@ -27,6 +27,7 @@ from hub_service.controllers.orphans import orphan_controllers
 from hub_service.controllers.rules import policies_of
 from hub_service.controllers.sharing import sharing_controller
 from hub_service.controllers.warm import warm_pool_controller
+from hub_service.culling import Observed
 from hub_service.gateways.activity import GatewayClient
 from hub_service.hub.groups import Groups
 from hub_service.hub.known_groups import KnownGroups
@@ -36,7 +37,7 @@ from hub_service.kube.backoff import Backoff
 from hub_service.notebooks.notebook_tokens import token_hash
 from hub_service.reconcile.admissions import Admissions
 from hub_service.reconcile.connections import ConnectionsReconciler, of_new
-from hub_service.reconcile.culling import Culling, GatewayUrls, Observed
+from hub_service.reconcile.culling import Culling, GatewayUrls
 from hub_service.reconcile.interrupts import InterruptReconciler, kernels_to_interrupt
 from hub_service.reconcile.kernel_pods import KernelPods, kernel_of_pod
 from hub_service.reconcile.kernels import KernelReconciler, is_urgent, unless_put_off

@@ -5,7 +5,7 @@
 deadline its gateway is asked to seal it, and the gateway's word is the only one that counts.
 """
 
-from hub_service.culling.activity import Activity, only_puts_off
+from hub_service.culling.activity import Activity, Observed, only_puts_off
 from hub_service.culling.decide import Confirm, Demand, Keep, Verdict, Warn, decide
 from hub_service.culling.policy import Policy, Rules
 
@@ -14,6 +14,7 @@ __all__ = [
     "Confirm",
     "Demand",
     "Keep",
+    "Observed",
     "Policy",
     "Rules",
     "Verdict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,10 @@ class Activity:
     occupation: str = ""
     connections: int = 0
     left: datetime | None = None
+
+
+# A kernel's activity by more than its gateway reports.
+Observed = Callable[[Object, Activity], Activity]
 
 
 def of(kernel: Object) -> Activity:

@@ -8,18 +8,15 @@ but not for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from hub_service import timestamps
-from hub_service.culling import Activity
+from hub_service.culling import Observed
 from hub_service.culling import activity as activities
 from hub_service.kinds import BUSY, Object, Phase, spec_of, status_of
-
-# A kernel's activity by more than its gateway reports.
-Observed = Callable[[Object, Activity], Activity]
 
 
 class Server(NamedTuple):

@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 from hub_service import culling, timestamps
-from hub_service.culling import Activity, Confirm, Demand, Policy, notes, record
+from hub_service.culling import Confirm, Demand, Observed, Policy, notes, record
 from hub_service.culling import activity as activities
 from hub_service.culling import policy as policies
 from hub_service.gateways.activity import Active, GatewayClient, Unknown, Why
@@ -37,8 +37,6 @@ _ASK_AT_ONCE = 0.2
 GatewayUrls = Callable[[str, str], Sequence[str]]
 # Who waits for what a kernel holds, if it was chosen for somebody.
 Demands = Callable[[Key], Demand | None]
-# A kernel's activity by more than its gateway reports.
-Observed = Callable[[Object, Activity], Activity]
 
 
 class Look(NamedTuple):

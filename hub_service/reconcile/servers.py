@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from hub_service import timestamps
+from hub_service.culling import Observed
 from hub_service.hub import servers
-from hub_service.hub.servers import Observed, Presence, Server
+from hub_service.hub.servers import Presence, Server
 from hub_service.kinds import Object
 from hub_service.kube import Key, Reflector, key_of
 

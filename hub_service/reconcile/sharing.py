@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from hub_service import timestamps
-from hub_service.culling import Demand, activity
+from hub_service.culling import Demand, Observed, activity
 from hub_service.culling.decide import reclaimable_from
 from hub_service.kernels import kernel
 from hub_service.kinds import (
@@ -29,7 +29,6 @@ from hub_service.kinds import (
     uid_of,
 )
 from hub_service.kube import ApiError, Cluster, Key, Reflector, key_of
-from hub_service.reconcile.culling import Observed
 from hub_service.reconcile.policies import Policies
 from hub_service.reconcile.starts import WITH_GPUS
 from hub_service.sharing import kueue, pods
