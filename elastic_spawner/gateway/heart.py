@@ -48,6 +48,7 @@ class Heart:
         self._stream: ZMQStream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._unanswered: list[datetime] = []
+        self._is_mute = False
 
     def start(self, ip: str, port: int) -> None:
         """Ping the kernel at this address from now on."""
@@ -76,9 +77,16 @@ class Heart:
     def beats(self) -> None:
         """The kernel was heard, on this channel or another."""
         self._unanswered = []
+        self._is_mute = False
         if self.lost_since is not None:
             self.lost_since = None
             self._on_change()
+
+    def never_answered(self, since: datetime) -> None:
+        """Its process has had its time and has not answered: lost until it does, reached or not."""
+        self._is_mute = True
+        self.lost_since = since
+        self._on_change()
 
     def _again(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._beat)
@@ -97,7 +105,8 @@ class Heart:
             # The heartbeat echoes the frames after the identity; REQ would send the empty one.
             self._stream.socket.send_multipart([b"", b"ping"], NOBLOCK)
         except Again:
-            self.beats()  # no connection: there is nothing to be said
+            if not self._is_mute:
+                self.beats()  # no connection: there is nothing to be said
         else:
             if len(self._unanswered) < _ROUNDS:
                 self._unanswered.append(datetime.now(UTC))

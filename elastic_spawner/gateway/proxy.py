@@ -138,12 +138,23 @@ class KernelProxy(RemoteProcessProxy):
 
     async def restarted(self, restart_id: str, timeout: float) -> str | None:
         """Wait for a restart in the pod that has begun; as `restart_in_place`."""
+        if problem := await self.delivered(restart_id):
+            return problem
+        return await self.answered(timeout)
+
+    async def delivered(self, restart_id: str) -> str | None:
+        """Wait until another process runs in the pod; a sentence where that came to nothing."""
         self.resource.restart_id = restart_id
         try:
             outcome = await self.resource.outcome("restart", restart_id, _RESTART_TIMEOUT)
-            self.resource.restart_id = outcome["id"]
-            if not outcome["delivered"]:
-                return str(outcome.get("message"))
+        except KernelError as error:
+            return error.message
+        self.resource.restart_id = outcome["id"]
+        return None if outcome["delivered"] else str(outcome.get("message"))
+
+    async def answered(self, timeout: float) -> str | None:
+        """Wait until the process in the pod answers; a sentence where it does not."""
+        try:
             await self._connect(timeout)
         except KernelError as error:
             return error.message

@@ -14,6 +14,7 @@ from elastic_spawner.gateway import endings, kernel_resource
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.kernel_resource import Ending
 from elastic_spawner.gateway.proxy import KernelProxy
+from hub_service import timestamps
 from hub_service.kinds import IDLE, Reason
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Restarts:
     def __init__(self, manager: ElasticKernelManager) -> None:
         self._manager = manager
         self._task: asyncio.Task[None] | None = None
+        self._is_mute = False  # the process that was followed has not answered in its time
 
     @property
     def going_on(self) -> bool:
@@ -92,14 +94,25 @@ class Restarts:
         manager = self._manager
         told = kernel_resource.restart_of(proxy.resource.current())
         if told.get("cause") == Reason.HEARTBEAT_LOST and not manager.ended:
+            manager.clients.hold()
+            if problem := await proxy.delivered(restart_id):
+                # The process is still the one that does not answer, and the connections to it are
+                # what shows that; to new ones there would be nobody to say so.
+                manager.log.warning("kernel %s: %s", manager.kernel_id, problem)
+                return
             message = endings.of_process(str(told.get("message")), manager.monitor.activity)
             manager.tell_restarted(message)
         await self._move(self._other_process(proxy, restart_id))
+        if self._is_mute:
+            manager.monitor.heart.never_answered(timestamps.now())
 
     async def _other_process(self, proxy: KernelProxy, restart_id: str) -> None:
-        problem = await proxy.restarted(restart_id, self._timeout)
+        problem = await proxy.delivered(restart_id)
+        self._is_mute = False
+        if not problem:
+            problem = await proxy.answered(self._timeout)
+            self._is_mute = problem is not None
         if problem:
-            # It was not restarted, or does not answer: the heart will tell.
             self._manager.log.warning("kernel %s: %s", self._manager.kernel_id, problem)
 
     async def _move(self, process: Coroutine[Any, Any, None]) -> None:

@@ -20,8 +20,10 @@ from hub_service.kinds import RUNNING, Object, is_deleting, is_true, spec_of, st
 
 # From one restart to the next at least, twice as long each time.
 _BACK_OFF = timedelta(seconds=60)
-# From a try that did not reach the process to the next: those don't count.
+# From a try that did not reach the process to the next: those don't count, but are not made for
+# ever. A process that can't even be killed holds its GPU.
 _AGAIN = timedelta(seconds=60)
+_TRIES_END = timedelta(minutes=10)
 # A kernel that lived this long after a restart has recovered.
 _RECOVERED = timedelta(minutes=30)
 
@@ -99,6 +101,9 @@ def decide(
     objection = inplace.objection(spec_of(kernel).get("template") or {})
     if objection:
         return GiveUp(f"{silent}. It can't be started again in its pod: {objection}")
+    tries_end = since + timedelta(seconds=rule.timeout) + _TRIES_END
+    if at is not None and since <= at and now >= tries_end:
+        return GiveUp(f"{silent}, and it could not be restarted.")
     if count >= rule.restarts:
         times = f"restarted {count} times for that" if count else "is not restarted by itself"
         return GiveUp(f"{silent}, and {'was ' if count else ''}{times}.")

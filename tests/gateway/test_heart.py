@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest_asyncio
 import zmq
@@ -114,5 +115,22 @@ async def test_what_cannot_be_reached_is_not_called_dead(kernel: Kernel, watched
 
     kernel.socket.close()  # the connection is gone: there is nothing to be said any more
 
+    await watched.change()
+    assert watched.heart.lost_since is None
+
+
+async def test_one_that_never_answered_is_lost_until_it_does(
+    kernel: Kernel, watched: Watched
+) -> None:
+    kernel.socket.unbind(f"tcp://127.0.0.1:{kernel.port}")
+    watched.heart.start("127.0.0.1", kernel.port)
+    watched.idle = False
+    since = datetime.now(UTC)
+    watched.heart.never_answered(since)
+    await watched.change()
+    # As many rounds as would tell otherwise, and more.
+    await asyncio.sleep(0.5)
+    assert watched.heart.lost_since == since
+    kernel.socket.bind(f"tcp://127.0.0.1:{kernel.port}")
     await watched.change()
     assert watched.heart.lost_since is None

@@ -128,15 +128,15 @@ async def test_a_restart_by_the_service_is_told_in_the_cell_and_as_a_status(
         since = now - timedelta(minutes=2)
         due = restart.decide(item, kernels.desired_pod(item), since, Rule(60, 3), now)
         assert isinstance(due, restart.Deliver)
-        await gateway.kernels.write(item, restart.status_of_begun(due, item, now))
+        begun = await gateway.kernels.write(item, restart.status_of_begun(due, item, now))
+        await gateway.kernels.restart(name_of(item), due.grace)
+        await gateway.kernels.write(begun, restart.status_of_outcome(due, None))
 
         seen = await channels.until(says("restarting"))
 
         (said,) = [m for m in seen if m["msg_type"] == "stream"]
         assert "though it was idle: it was restarted." in said["content"]["text"]
         assert "The kernel's variables are lost. The kernel can be used" in said["content"]["text"]
-        await gateway.kernels.restart(name_of(item), due.grace)
-        await gateway.kernels.write(item, restart.status_of_outcome(due, None))
         assert await channels.run("print('x' in globals())") == "False\n"
     await alice.request("DELETE", f"/api/kernels/{kernel}")
 

@@ -54,6 +54,8 @@ DUE = {
     "had recovered": (a_kernel(61, last=(3600, 2, True)), 1),
     "not reached a minute ago": (a_kernel(99, last=(60, 0, False)), 1),
     "not reached, after another": (a_kernel(99, last=(60, 1, False)), 2),
+    "not reached for ten minutes": (a_kernel(659, last=(60, 0, False)), 1),
+    "lost for long before the first try": (a_kernel(9999), 1),
 }
 
 
@@ -85,6 +87,8 @@ def test_restarts_are_further_and_further_apart():
     [
         (a_kernel(61, last=(62, 2, True)), RULE, "was restarted 2 times"),
         (a_kernel(61), Rule(60, 0), "is not restarted by itself"),
+        (a_kernel(660, last=(60, 0, False)), RULE, "could not be restarted"),
+        (a_kernel(660, last=(60, 0, None)), RULE, "could not be restarted"),
         (a_kernel(61, container={"name": "kernel"}), RULE, "names no command"),
     ],
 )
