@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from enterprise_gateway.services.kernels.remotemanager import RemoteMappingKernelManager
@@ -13,6 +14,7 @@ from zmq import MAX_SOCKETS
 
 from elastic_spawner.gateway.adopter import Adopter
 from elastic_spawner.gateway.adoption import Found
+from elastic_spawner.gateway.buffering import Buffer
 from elastic_spawner.gateway.errors import KernelError
 from elastic_spawner.gateway.identity import Identity
 from elastic_spawner.gateway.introductions import Introductions
@@ -231,8 +233,19 @@ class ElasticMappingKernelManager(RemoteMappingKernelManager):
 
     def start_buffering(self, kernel_id: str, session_key: str, channels: dict[str, Any]) -> None:
         """Keep what the kernel says for a client that has left, while there is one to listen to."""
-        if self._kernels[kernel_id].reachable:
-            super().start_buffering(kernel_id, session_key, channels)
+        manager = self._kernels[kernel_id]
+        if not manager.reachable:
+            return
+        super().start_buffering(kernel_id, session_key, channels)
+        buffer = Buffer(manager.session, self._kernel_buffers[kernel_id]["buffer"])
+
+        def take(channel: str, frames: list[bytes]) -> None:
+            if not buffer.take(channel, frames):
+                self.log.warning("kernel %s: no more is kept for its client", kernel_id)
+                self.stop_buffering(kernel_id)
+
+        for channel, stream in channels.items():
+            stream.on_recv(partial(take, channel))
 
     def stop_buffering(self, kernel_id: str) -> None:
         """Drop what was kept, and the connections that it came by."""
