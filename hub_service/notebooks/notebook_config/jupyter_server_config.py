@@ -40,6 +40,10 @@ MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 # Seconds for which a request waits for a gateway that nothing answers for.
 AWAY_SECONDS = 15.0
 AWAY = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
+# Seconds between two pings to a gateway: one whose node is lost doesn't say that it has gone. Twice
+# that, after which it is given up, is more than the minute for which a gateway tries to reach a
+# kernel that says nothing, and answers no ping.
+PING_SECONDS = 35.0
 # While the gateway is away: messages of one connection that are kept for it, and characters in
 # them; seconds until the first try to connect again and, in the end, between two; tries after which
 # a kernel that the gateway doesn't know is gone.
@@ -69,7 +73,8 @@ SIZE_HEADER = "Elastic-Max-Message-Size"
 def let_all_messages_pass(c: Any) -> None:
     """Messages of up to `message_size` bytes, and those with binary data, in both directions.
 
-    The latter (widgets have them) end a stock server's reading from the gateway.
+    The latter (widgets have them) end a stock server's reading from the gateway. And pings, without
+    which it never learns that a gateway's node is lost.
     """
     import tornado.websocket
     from jupyter_server.gateway import connections
@@ -95,6 +100,8 @@ def let_all_messages_pass(c: Any) -> None:
         def websocket_connect(self, request: Any, *args: Any, **kwargs: Any) -> Any:
             request.headers[SIZE_HEADER] = str(size)
             kwargs.setdefault("max_message_size", size)
+            # How long to wait for the answer, each version of tornado derives from this.
+            kwargs.setdefault("ping_interval", PING_SECONDS)
             connecting: Any = tornado.websocket.websocket_connect(request, *args, **kwargs)
             connecting.add_done_callback(keep_binary)
             return connecting

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import runpy
-import shutil
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ SOURCE = Path(notebook_config.__file__).with_name("jupyter_server_config.py")
 KERNEL = "11111111-2222-3333-4444-555555555555"
 SESSION = {"id": "1-2-3-4-5", "path": "work/digits.ipynb", "name": "digits", "type": "notebook"}
 LARGE = 50_000_000
+PING = "PING_SECONDS = 35.0"
 
 
 def kernel(kernel_id: str, **more: Any) -> dict[str, Any]:
@@ -54,6 +54,7 @@ class Gateway:
         self.takes: list[str | None] = []
         self.heard: asyncio.Queue[str | bytes] = asyncio.Queue()
         self.echoes = True
+        self.hangs = False
         self.open: list[websocket.WebSocketHandler] = []
         self.turned_away = False
         self.asked_in_vain = asyncio.Event()
@@ -109,6 +110,9 @@ class Gateway:
 
             async def on_message(self, message: str | bytes) -> None:
                 gateway.heard.put_nowait(message)
+                if gateway.hangs:
+                    gateway.hangs = False
+                    await asyncio.Event().wait()  # reads nothing any more, pings included
                 if gateway.echoes:
                     await self.write_message(message, binary=isinstance(message, bytes))
 
@@ -169,8 +173,13 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def a_server(gateway: Gateway, folder: Path, address: str = "") -> AsyncIterator[Server]:
-    """A server whose gateway is there, or is to be at an address later."""
+async def a_server(
+    gateway: Gateway, folder: Path, address: str = "", ping: float | None = None
+) -> AsyncIterator[Server]:
+    """A server whose gateway is there, or is to be at an address later.
+
+    ping: seconds between two pings, if not as it is delivered.
+    """
     service = httpserver.HTTPServer(gateway.application(), max_buffer_size=4 * LARGE)
     if not address:
         (listening,) = netutil.bind_sockets(0, "127.0.0.1")
@@ -178,7 +187,10 @@ async def a_server(gateway: Gateway, folder: Path, address: str = "") -> AsyncIt
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     (folder / "home").mkdir()
     (folder / "config").mkdir()
-    shutil.copy(SOURCE, folder / "config")
+    text = SOURCE.read_text()
+    assert PING in text
+    delivered = text if ping is None else text.replace(PING, f"PING_SECONDS = {ping}")
+    (folder / "config" / SOURCE.name).write_text(delivered)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -344,6 +356,24 @@ async def lost(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Lost]:
         url = f"ws{server.url.removeprefix('http')}/api/kernels/{KERNEL}/channels?session_id=s"
         browser = await websocket.websocket_connect(HTTPRequest(url))
         yield Lost(gateway, browser)
+        browser.close()
+
+
+async def test_a_gateway_that_is_lost_without_a_word_is_noticed(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    gateway.echoes, gateway.hangs = False, True
+    async with a_server(gateway, tmp_path, ping=0.5) as server:
+        await server.request("GET", "/api/kernels")
+        url = f"ws{server.url.removeprefix('http')}/api/kernels/{KERNEL}/channels?session_id=s"
+        browser = await websocket.websocket_connect(HTTPRequest(url))
+        lost = Lost(gateway, browser)
+        cell = await lost.ask()
+        assert await lost.gateway_hears() == cell
+        probe = await lost.gateway_hears()  # by another connection
+        assert probe["header"]["msg_type"] == "kernel_info_request"
+        lost.gateway.say(answer_to(cell["header"], "execute_reply", status="ok"))
+        await lost.browser_has(cell["header"], "execute_reply")
         browser.close()
 
 
