@@ -70,6 +70,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = list(MODES)
     if "per_user" in marked:
         names = [name for name in names if MODES[name].is_per_user]
+    if "one_namespace" in marked:
+        names = [name for name in names if not MODES[name].has_user_namespaces]
     names = [name for name in SPECIAL if name in marked] or names
     modes = [(MODES | SPECIAL)[name] for name in names]
     metafunc.parametrize("mode", modes, ids=names, scope="session")

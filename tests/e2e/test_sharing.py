@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from demo.install import Images
+from demo.install import Images, Installation
 from demo.observe import gpu_pod, gpus_of_the_cluster, kernels_of
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, Object, condition, is_true, name_of
 from hub_service.kube import Key
@@ -20,8 +20,9 @@ RECLAIMED_AFTER = 2
 
 
 @pytest.fixture
-async def soon_reclaimable(cluster: Cluster, namespace: str) -> AsyncIterator[None]:
+async def soon_reclaimable(cluster: Cluster, installation: Installation) -> AsyncIterator[None]:
     """Kernels with a GPU may be reclaimed after two idle seconds."""
+    namespace = installation.namespace
     rules = {"spec": {"culling": {"reclaimAfter": RECLAIMED_AFTER}}}
     await cluster.merge_patch(JUPYTER_KERNEL_SPECS, namespace, "python-gpu", rules)
     yield
@@ -33,6 +34,7 @@ async def test_two_idle_holders_and_one_newcomer(
     house: House,
     cluster: Cluster,
     namespace: str,
+    everywhere: str | None,
     kernels: Reflector,
     images: Images,
     soon_reclaimable: None,
@@ -58,7 +60,7 @@ async def test_two_idle_holders_and_one_newcomer(
         await newcomer.run(plain, f"import time; time.sleep({RECLAIMED_AFTER + 2})")
         await newcomer.shut_down(plain)
         assert ends == {}
-        assert len(await kernels_of(cluster, namespace, "ada")) == 1
+        assert len(await kernels_of(cluster, everywhere, "ada")) == 1
 
         began = time.monotonic()
         started = await newcomer.start_kernel("python-gpu")
@@ -81,5 +83,5 @@ async def test_two_idle_holders_and_one_newcomer(
 
         # The other one goes on, with its variables.
         assert (await bob.run(short_idle, "print(y)")).text == "2\n"
-        (left,) = await kernels_of(cluster, namespace, "bob")
+        (left,) = await kernels_of(cluster, everywhere, "bob")
         assert name_of(left) == f"kernel-{short_idle}"

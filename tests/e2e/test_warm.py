@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from demo.install import Images, Installation
 from demo.observe import watching
 from hub_service.kinds import JUPYTER_KERNEL_SPECS, PODS, name_of, status_of, uid_of
@@ -11,6 +13,7 @@ from tests.e2e.support import House, OneKernel
 NAME = "warm"
 
 
+@pytest.mark.one_namespace
 async def test_a_warm_kernel_is_its_users_in_every_respect(
     house: House,
     cluster: Cluster,
