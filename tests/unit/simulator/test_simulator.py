@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +138,11 @@ def test_it_ends_with_a_line_of_json_and_draws_a_picture(tmp_path, capsys):
     assert answer["short"]["gpus"] == 8
     assert answer["short"]["elastic"]["kernels_reclaimed"] > 0
     assert picture.read_text().count("<polyline") == len(CASES)
+
+
+def test_the_tables_of_the_page_are_what_it_prints(tmp_path, capsys):
+    page = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text().splitlines()
+    assert command.main(["--plot", str(tmp_path / "day.svg")]) == 0
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert len(printed) > 2 * len(CASES)
+    assert [line for line in printed if line not in page] == []
