@@ -140,9 +140,11 @@ def test_it_ends_with_a_line_of_json_and_draws_a_picture(tmp_path, capsys):
     assert picture.read_text().count("<polyline") == len(CASES)
 
 
-def test_the_tables_of_the_page_are_what_it_prints(tmp_path, capsys):
-    page = (Path(__file__).parents[3] / "docs" / "simulation.md").read_text().splitlines()
-    assert command.main(["--plot", str(tmp_path / "day.svg")]) == 0
+def test_tables_and_picture_of_the_page_are_what_it_makes(tmp_path, capsys):
+    docs = Path(__file__).parents[3] / "docs"
+    page, picture = (docs / "simulation.md").read_text().splitlines(), tmp_path / "day.svg"
+    assert command.main(["--plot", str(picture)]) == 0
+    assert picture.read_text() == (docs / "images" / "simulation.svg").read_text()
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert len(printed) > 2 * len(CASES)
     assert [line for line in printed if line not in page] == []
