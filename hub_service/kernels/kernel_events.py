@@ -82,14 +82,21 @@ def _event(
     kernel: Object, kind: str, reason: str, message: str, about: str, now: datetime
 ) -> Object:
     """about: what else tells it from others of that reason and second."""
-    stamp = timestamps.seconds(now)
-    told = f"{about} {reason} {stamp}"
+    told = f"{about} {reason} {timestamps.seconds(now)}"
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    return event(kernel, digest, kind, reason, message, now)
+
+
+def event(
+    kernel: Object, suffix: str, kind: str, reason: str, message: str, now: datetime
+) -> Object:
+    """An Event on a kernel. suffix: of its name, by which there is one of it and no more."""
+    stamp = timestamps.seconds(now)
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
         "metadata": {
-            "name": f"{name_of(kernel)}.{digest}",
+            "name": f"{name_of(kernel)}.{suffix}",
             "namespace": namespace_of(kernel),
         },
         "involvedObject": {

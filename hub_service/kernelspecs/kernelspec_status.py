@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from hub_service import conditions, timestamps
+from hub_service import conditions
 from hub_service.conditions import Condition
+from hub_service.kernels import kernel_events
 from hub_service.kinds import (
     ACCEPTED,
-    EVENTS,
     FINISHED_PHASES,
-    JUPYTER_KERNELS,
     LABEL_COMPONENT,
     LABEL_MANAGED_BY,
     LABEL_NAME,
@@ -21,10 +20,8 @@ from hub_service.kinds import (
     Resource,
     is_deleting,
     name_of,
-    namespace_of,
     spec_of,
     status_of,
-    uid_of,
 )
 from hub_service.pods import podsecurity, podtemplate
 from hub_service.pods.podsecurity import Policy
@@ -115,32 +112,15 @@ def deletion_event(kernel: Object, resource: Resource, name: str, now: datetime)
 
     Its name follows from what it says, so that it is there once, whoever finds it out again.
     """
-    stamp = timestamps.seconds(now)
-    return {
-        "apiVersion": EVENTS.api_version,
-        "kind": EVENTS.kind,
-        "metadata": {
-            "name": f"{name_of(kernel)}.{resource.kind.lower()}-deleted",
-            "namespace": namespace_of(kernel),
-        },
-        "involvedObject": {
-            "apiVersion": JUPYTER_KERNELS.api_version,
-            "kind": JUPYTER_KERNELS.kind,
-            "name": name_of(kernel),
-            "namespace": namespace_of(kernel),
-            "uid": uid_of(kernel),
-        },
-        "type": "Normal",
-        "reason": f"{resource.kind.removeprefix('Jupyter')}Deleted",
-        "message": (
-            f"{resource.kind} {name} was deleted. This kernel runs on, and restarts from its own "
-            "copy of the pod template; no new ones can be started from it."
-        ),
-        "source": {"component": MANAGER},
-        "firstTimestamp": stamp,
-        "lastTimestamp": stamp,
-        "count": 1,
-    }
+    return kernel_events.event(
+        kernel,
+        f"{resource.kind.lower()}-deleted",
+        "Normal",
+        f"{resource.kind.removeprefix('Jupyter')}Deleted",
+        f"{resource.kind} {name} was deleted. This kernel runs on, and restarts from its own copy "
+        "of the pod template; no new ones can be started from it.",
+        now,
+    )
 
 
 def _status(item: Object, accepted: Condition, now: datetime) -> Object:

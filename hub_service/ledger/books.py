@@ -80,9 +80,9 @@ class Books:
         self.amounts.setdefault(entry, Amounts()).add(amounts)
 
     @property
-    def changed(self) -> frozenset[Entry]:
-        """What is to be written."""
-        return frozenset(self._changed)
+    def changed_days(self) -> set[date]:
+        """The days of what is to be written."""
+        return {entry.day for entry in self._changed}
 
     def take_changed(self) -> tuple[frozenset[Entry], dict[Entry, Amounts]]:
         """What is to be written, and all there is as it is now. It counts as written then."""
@@ -98,7 +98,7 @@ class Books:
 
         Of these all entries stay: the totals of a day are written with what has changed.
         """
-        unwritten = {entry.day for entry in self._changed}
+        unwritten = self.changed_days
         self.amounts = {
             entry: amounts
             for entry, amounts in self.amounts.items()

@@ -113,7 +113,7 @@ class Ledger:
         """Write what was booked up to now. Raises ApiError."""
         now = timestamps.now()
         self._holdings.settle(now)
-        while unknown := {entry.day for entry in self._books.changed} - self._known_days:
+        while unknown := self._books.changed_days - self._known_days:
             for day in unknown:
                 await self._take_in(day)
             now = timestamps.now()
@@ -128,7 +128,7 @@ class Ledger:
         today = now.date()
         self._books.forget_before(today)
         # What came meanwhile for a day that is over is on top of what is known of it already.
-        unwritten = {entry.day for entry in self._books.changed}
+        unwritten = self._books.changed_days
         self._known_days = {day for day in self._known_days if day >= today or day in unwritten}
         if self._cleared != today:
             count = await self._days.delete_before(today - self._retention)

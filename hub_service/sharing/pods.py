@@ -104,6 +104,8 @@ def waits(pod: Object) -> bool:
 def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
     """A pod as one that waits."""
     nodes = suitable.of(pod, what.amounts)
+    lacking = starts_room.lacking(pod)
+    refused_on = _without_gpus(lacking)
     return Waiting(
         key=(namespace_of(pod), name_of(pod)),
         owner=owner_of(pod),
@@ -113,9 +115,9 @@ def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
         line=what.line,
         nodes=nodes,
         released=not is_gated(pod),
-        refused=refused(pod) > 0,
-        certain=nodes is None or _is_certain(pod, what.amounts, nodes, suitable),
-        short=frozenset(name for name in starts_room.lacking(pod) if not quantities.is_gpu(name)),
+        refused=refused_on > 0,
+        certain=nodes is None or _is_certain(pod, what.amounts, nodes, suitable, refused_on),
+        short=frozenset(name for name in lacking if not quantities.is_gpu(name)),
         promised=bool(status_of(pod).get("nominatedNodeName")),
         spare=is_warm(pod),
     )
@@ -123,16 +125,24 @@ def waiting(pod: Object, what: Asked, suitable: Suitable) -> Waiting:
 
 def refused(pod: Object) -> int:
     """On how many nodes the scheduler has found too few GPUs for a pod."""
-    lacking = starts_room.lacking(pod)
+    return _without_gpus(starts_room.lacking(pod))
+
+
+def _without_gpus(lacking: Mapping[str, int]) -> int:
     return max((lacking[name] for name in lacking if quantities.is_gpu(name)), default=0)
 
 
-def _is_certain(pod: Object, amounts: Amounts, nodes: frozenset[str], suitable: Suitable) -> bool:
-    """Whether it is GPUs that keep a pod from all these nodes, as far as anybody says."""
+def _is_certain(
+    pod: Object, amounts: Amounts, nodes: frozenset[str], suitable: Suitable, refused_on: int
+) -> bool:
+    """Whether it is GPUs that keep a pod from all these nodes, as far as anybody says.
+
+    refused_on: how many the scheduler has found too few GPUs on.
+    """
     if suitable.may_be_elsewhere(pod, nodes):
         return False
     # The scheduler counts nodes without GPUs with the others, and doesn't say which it means.
-    return not refused(pod) or refused(pod) >= len(suitable.and_too_small(pod, amounts))
+    return not refused_on or refused_on >= len(suitable.and_too_small(pod, amounts))
 
 
 def standing(pod: Object | None) -> tuple[object, ...]:
